@@ -1,0 +1,498 @@
+//! What the program costs, against what one would otherwise type, in one run
+//! on real ZFS (`tests/lab/run bench`): medians, ratios, child processes and
+//! transaction groups. A ratio above its target is marked and is no failure:
+//! times in emulation are noisy, and a benchmark is read by a person.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark stops where something fails, and prints its table"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often each side of a comparison is measured.
+const ROUNDS: usize = 3;
+
+/// How many boot environments the listing has.
+const LISTED: usize = 100;
+
+/// Runs a program, which has to succeed.
+fn sh(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned()
+}
+
+fn zfs(arguments: &[&str]) -> String {
+    sh("/usr/sbin/zfs", arguments)
+}
+
+struct Bench {
+    program: PathBuf,
+    directory: tempfile::TempDir,
+    delayed: bool,
+}
+
+const POOL: &str = "bench";
+
+/// The lab's disk to spare.
+const SPARE_DISK: &str = "/dev/disk/by-id/virtio-scratch";
+
+/// The name of the slower disk.
+const SLOW: &str = "bench-slow";
+
+/// One side of a comparison.
+#[derive(Default)]
+struct Side {
+    times: Vec<Duration>,
+    groups: Vec<u64>,
+}
+
+impl Side {
+    fn measure(&mut self, work: impl FnOnce()) {
+        let before = group();
+        let started = Instant::now();
+        work();
+        self.times.push(started.elapsed());
+        self.groups.push(group() - before);
+    }
+
+    fn seconds(&self) -> f64 {
+        let mut times = self.times.clone();
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    }
+
+    fn groups(&self) -> u64 {
+        let mut groups = self.groups.clone();
+        groups.sort_unstable();
+        groups[groups.len() / 2]
+    }
+}
+
+/// The newest transaction group of the pool.
+fn group() -> u64 {
+    fs::read_to_string(format!("/proc/spl/kstat/zfs/{POOL}/txgs"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split_whitespace().next()?.parse().ok())
+        .max()
+        .unwrap_or(0)
+}
+
+fn row(what: &str, plain: &Side, own: &Side, children: usize, target: f64) {
+    let ratio = own.seconds() / plain.seconds();
+    let verdict = if ratio <= target { "ok" } else { "MISSED" };
+    println!(
+        "{what:<44} {:>7.2} s {:>7.2} s {ratio:>6.2} {target:>6.2} {:>5}/{:<3} {children:>4}  {verdict}",
+        plain.seconds(),
+        own.seconds(),
+        plain.groups(),
+        own.groups(),
+    );
+}
+
+/// How long a write takes on the slower disk, milliseconds.
+///
+/// Emulation makes the processor ten to twenty times slower and the disk not at
+/// all; a disk this slow is to the emulated processor about what an SSD that
+/// takes a millisecond is to a real one.
+const DELAY: &str = "10";
+
+impl Bench {
+    fn new(delayed: bool) -> Self {
+        let bench = Self {
+            program: std::env::var_os("BEADM_RS_BIN")
+                .map(PathBuf::from)
+                .expect("BEADM_RS_BIN names the program; run tests/lab/run bench"),
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            delayed,
+        };
+        let mut disk = SPARE_DISK.to_owned();
+        if delayed {
+            let sectors = sh("blockdev", &["--getsz", SPARE_DISK]);
+            let table = format!("0 {sectors} delay {disk} 0 0 {disk} 0 {DELAY}");
+            sh("modprobe", &["dm-delay"]);
+            sh("dmsetup", &["create", SLOW, "--table", &table]);
+            disk = format!("/dev/mapper/{SLOW}");
+        }
+        sh(
+            "/usr/sbin/zpool",
+            &[
+                "create",
+                "-f",
+                "-o",
+                "cachefile=none",
+                "-O",
+                "canmount=off",
+                "-O",
+                "mountpoint=none",
+                POOL,
+                &disk,
+            ],
+        );
+        zfs(&[
+            "create",
+            "-o",
+            "canmount=off",
+            "-o",
+            "mountpoint=none",
+            "bench/ROOT",
+        ]);
+        bench
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        let program = self.program.to_str().expect("a path in UTF-8");
+        let mut all = vec!["-r", "bench/ROOT"];
+        all.extend(arguments);
+        sh(program, &all)
+    }
+
+    /// How many `zfs` and `zpool` a command starts.
+    fn children(&self, arguments: &[&str]) -> usize {
+        let count = self.directory.path().join("count");
+        let wrappers = self.directory.path().join("wrappers");
+        fs::create_dir_all(&wrappers).expect("a directory for wrappers");
+        let _ = fs::remove_file(&count);
+        for name in ["zfs", "zpool"] {
+            wrapper(&wrappers.join(name), name, &count);
+        }
+        let output = Command::new(&self.program)
+            .args(["-r", "bench/ROOT"])
+            .args(arguments)
+            .env("BEADM_RS_ZFS_DIRECTORY", &wrappers)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program starts");
+        assert!(output.status.success(), "{output:?}");
+        fs::read_to_string(&count)
+            .unwrap_or_default()
+            .lines()
+            .count()
+    }
+
+    /// An environment of so many datasets: a root, and half of the others
+    /// below the other half.
+    fn environment(&self, name: &str, datasets: usize) -> Vec<String> {
+        let root = format!("bench/ROOT/{name}");
+        zfs(&[
+            "create",
+            "-u",
+            "-o",
+            "canmount=noauto",
+            "-o",
+            "mountpoint=/",
+            &root,
+        ]);
+        let mut names = vec![root.clone()];
+        for index in 1..datasets {
+            let parent = if index % 2 == 1 {
+                root.clone()
+            } else {
+                names[index - 1].clone()
+            };
+            let child = format!("{parent}/d{index}");
+            zfs(&["create", "-u", "-o", "canmount=noauto", &child]);
+            names.push(child);
+        }
+        names
+    }
+
+    fn destroy(&self, name: &str) {
+        zfs(&["destroy", "-r", &format!("bench/ROOT/{name}")]);
+    }
+
+    /// The clones one by one, as typed.
+    fn clone_plainly(&self, names: &[String], from: &str, to: &str, snapshot: &str) {
+        zfs(&["snapshot", "-r", &format!("{}@{snapshot}", names[0])]);
+        for (index, name) in names.iter().enumerate() {
+            let target = name.replacen(from, to, 1);
+            let origin = format!("{name}@{snapshot}");
+            let mut arguments = vec!["clone", "-o", "canmount=noauto"];
+            if index == 0 {
+                arguments.extend(["-o", "mountpoint=/"]);
+            }
+            arguments.extend([origin.as_str(), target.as_str()]);
+            zfs(&arguments);
+        }
+    }
+
+    fn create(&self, datasets: usize, target: f64) {
+        let names = self.environment("a", datasets);
+        let (mut plain, mut own) = (Side::default(), Side::default());
+        for _ in 0..ROUNDS {
+            plain.measure(|| self.clone_plainly(&names, "ROOT/a", "ROOT/b", "s"));
+            self.destroy("b");
+            zfs(&["destroy", "-r", "bench/ROOT/a@s"]);
+            own.measure(|| drop(self.run(&["create", "-e", "a", "b"])));
+            self.run(&["destroy", "-y", "b"]);
+        }
+        let children = self.children(&["create", "-e", "a", "b"]);
+        row(
+            &format!("create, {datasets} datasets"),
+            &plain,
+            &own,
+            children,
+            target,
+        );
+        self.run(&["destroy", "-y", "b"]);
+        self.destroy("a");
+    }
+
+    fn activate(&self) {
+        let names = self.environment("a", 7);
+        self.run(&["create", "-e", "a", "b"]);
+        let clones: Vec<String> = names
+            .iter()
+            .map(|name| name.replacen("ROOT/a", "ROOT/b", 1))
+            .collect();
+        let back = || {
+            for name in &names {
+                zfs(&["promote", name]);
+            }
+            sh("/usr/sbin/zpool", &["set", "bootfs=bench/ROOT/a", POOL]);
+        };
+        sh("/usr/sbin/zpool", &["set", "bootfs=bench/ROOT/a", POOL]);
+        let (mut plain, mut own) = (Side::default(), Side::default());
+        for _ in 0..ROUNDS {
+            plain.measure(|| {
+                for name in &clones {
+                    zfs(&["promote", name]);
+                }
+                sh("/usr/sbin/zpool", &["set", "bootfs=bench/ROOT/b", POOL]);
+            });
+            back();
+            own.measure(|| drop(self.run(&["activate", "b"])));
+            back();
+        }
+        let children = self.children(&["activate", "b"]);
+        row("activate, 7 datasets", &plain, &own, children, 0.6);
+        let (mut plain, mut own) = (Side::default(), Side::default());
+        for _ in 0..ROUNDS {
+            plain.measure(back);
+            self.run(&["activate", "b"]);
+            own.measure(|| drop(self.run(&["failback"])));
+            self.run(&["activate", "b"]);
+        }
+        row("failback, 7 datasets", &plain, &own, children, 0.6);
+        sh("/usr/sbin/zpool", &["set", "bootfs=", POOL]);
+        zfs(&["inherit", "org.beadm-rs:confirmed", "bench/ROOT"]);
+        self.destroy_both();
+    }
+
+    fn destroy_both(&self) {
+        // Whichever is the clone goes first.
+        for name in ["a", "b", "a"] {
+            let _ = Command::new("/usr/sbin/zfs")
+                .args(["destroy", "-r", &format!("bench/ROOT/{name}")])
+                .output();
+        }
+    }
+
+    fn destroy_measured(&self) {
+        let names = self.environment("a", 7);
+        let prepare = || {
+            self.run(&["create", "-e", "a", "b"]);
+            for snapshot in ["x", "y", "z"] {
+                zfs(&["snapshot", "-r", &format!("bench/ROOT/b@{snapshot}")]);
+            }
+        };
+        let origins = || {
+            zfs(&[
+                "list",
+                "-H",
+                "-r",
+                "-t",
+                "snapshot",
+                "-o",
+                "name",
+                "bench/ROOT/a",
+            ])
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+        };
+        let clones: Vec<String> = names
+            .iter()
+            .rev()
+            .map(|name| name.replacen("ROOT/a", "ROOT/b", 1))
+            .collect();
+        let (mut single, mut recursive, mut own) =
+            (Side::default(), Side::default(), Side::default());
+        for _ in 0..ROUNDS {
+            prepare();
+            let left = origins();
+            single.measure(|| {
+                for name in &clones {
+                    for snapshot in ["z", "y", "x"] {
+                        zfs(&["destroy", &format!("{name}@{snapshot}")]);
+                    }
+                    zfs(&["destroy", name]);
+                }
+                for origin in &left {
+                    zfs(&["destroy", origin]);
+                }
+            });
+            prepare();
+            let left = origins();
+            recursive.measure(|| {
+                zfs(&["destroy", "-r", "bench/ROOT/b"]);
+                zfs(&["destroy", "-r", &left[0]]);
+            });
+            prepare();
+            own.measure(|| drop(self.run(&["destroy", "-y", "b"])));
+        }
+        prepare();
+        let children = self.children(&["destroy", "-y", "b"]);
+        row(
+            "destroy, 7 datasets, 3 snapshots each",
+            &single,
+            &own,
+            children,
+            0.5,
+        );
+        row(
+            "  the same against zfs destroy -r, twice",
+            &recursive,
+            &own,
+            children,
+            1.0,
+        );
+        self.destroy("a");
+    }
+
+    fn list(&self) {
+        self.environment("a", 2);
+        zfs(&["snapshot", "-r", "bench/ROOT/a@s"]);
+        let next = std::sync::atomic::AtomicUsize::new(1);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    loop {
+                        let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        if index >= LISTED {
+                            break;
+                        }
+                        let root = format!("bench/ROOT/be{index}");
+                        zfs(&[
+                            "clone",
+                            "-o",
+                            "canmount=noauto",
+                            "-o",
+                            "mountpoint=/",
+                            "bench/ROOT/a@s",
+                            &root,
+                        ]);
+                        zfs(&[
+                            "clone",
+                            "-o",
+                            "canmount=noauto",
+                            "bench/ROOT/a/d1@s",
+                            &format!("{root}/d1"),
+                        ]);
+                    }
+                });
+            }
+        });
+        zfs(&["snapshot", "-r", "bench/ROOT@t"]);
+        let columns = beadm_rs::zfs::parse::tree_columns();
+        let (mut plain, mut own) = (Side::default(), Side::default());
+        for _ in 0..ROUNDS {
+            plain.measure(|| {
+                zfs(&[
+                    "list",
+                    "-Hp",
+                    "-r",
+                    "-t",
+                    "filesystem,volume,snapshot",
+                    "-o",
+                    &columns,
+                    "bench/ROOT",
+                ]);
+            });
+            own.measure(|| drop(self.run(&["list"])));
+        }
+        let children = self.children(&["list"]);
+        row(
+            &format!("list, {LISTED} environments, 2 datasets each"),
+            &plain,
+            &own,
+            children,
+            1.15,
+        );
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        // The guest ends with what is left of them.
+        for (program, arguments) in [
+            ("/usr/sbin/zpool", ["destroy", "-f", POOL]),
+            ("dmsetup", ["remove", "--retry", SLOW]),
+        ] {
+            if self.delayed || program != "dmsetup" {
+                let _ = Command::new(program).args(arguments).output();
+            }
+        }
+    }
+}
+
+/// A program that notes that it was called and becomes the real one.
+fn wrapper(path: &Path, name: &str, count: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = format!(
+        "#!/bin/sh\necho x >> {}\nexec /usr/sbin/{name} \"$@\"\n",
+        count.display()
+    );
+    fs::write(path, script)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
+        .expect("a wrapper");
+}
+
+fn header(disk: &str) {
+    println!(
+        "\n{:<44} {:>9} {:>9} {:>6} {:>6} {:>9} {:>4}",
+        format!("{disk} (median of {ROUNDS})"),
+        "plain",
+        "beadm-rs",
+        "ratio",
+        "target",
+        "groups",
+        "zfs"
+    );
+}
+
+fn main() {
+    for (delayed, disk) in [
+        (false, "a disk without latency".to_owned()),
+        (true, format!("a disk whose writes take {DELAY} ms")),
+    ] {
+        let bench = Bench::new(delayed);
+        header(&disk);
+        bench.create(7, 0.8);
+        bench.create(27, 0.5);
+        bench.activate();
+        bench.destroy_measured();
+        if !delayed {
+            bench.list();
+        }
+    }
+}

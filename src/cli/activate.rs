@@ -1,0 +1,96 @@
+//! `activate` and `failback`.
+
+use clap_complete::ArgValueCompleter;
+
+use super::completions::environments;
+use super::context::Context;
+use super::error::Trouble;
+use crate::be::BeName;
+use crate::plan::activate;
+use crate::survey::{Around, Survey};
+
+/// Make a boot environment the one that boots next
+///
+/// Records what was confirmed before, promotes all of its datasets, so that it
+/// hangs on no other one any more, and sets the pool's bootfs, last. Activating
+/// the running one cancels a pending switch.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Boot it once, then the one before again; refused where the loader cannot
+    #[arg(short = 't', long, conflicts_with = "not_once")]
+    once: bool,
+
+    /// Take back what was set to boot once
+    #[arg(short = 'T', long, conflicts_with = "no_trial")]
+    not_once: bool,
+
+    /// Without a trial, where the loader could count tries; the only loader there is yet, the
+    /// pool's bootfs, cannot, and this changes nothing
+    #[arg(long)]
+    no_trial: bool,
+
+    /// The boot environment
+    #[arg(value_name = "NAME", required_unless_present = "not_once", add = ArgValueCompleter::new(environments))]
+    name: Option<BeName>,
+}
+
+/// Activate the boot environment that was confirmed before this one
+///
+/// The record it follows is the one that `activate` made of the environment
+/// that boots next, so a pending switch is taken back, and after a reboot into
+/// a new environment the old one returns. A second failback goes one further
+/// back.
+#[derive(Debug, clap::Args)]
+pub struct FailbackArgs {}
+
+impl Args {
+    pub(super) fn name(&self) -> String {
+        self.name
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+}
+
+pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
+    if args.not_once {
+        let survey = context.look(crate::survey::Scope::Names)?;
+        return match survey.boot.once {
+            None => {
+                context.warn("nothing is set to boot once; nothing changed");
+                Ok(())
+            }
+            Some(dataset) => Err(Trouble::refused(format!(
+                "{dataset} is set to boot once by something else than beadm-rs"
+            ))
+            .into()),
+        };
+    }
+    let Some(name) = args.name else {
+        return Ok(());
+    };
+    let request = activate::Request {
+        name,
+        once: args.once,
+        no_trial: args.no_trial,
+    };
+    let around = activate::around(&request.name);
+    context.change_and_report("activate", &around, |survey| {
+        activate::plan(survey, context.host.loader.as_ref(), &request)
+    })
+}
+
+pub(super) fn run_failback(context: &Context) -> anyhow::Result<()> {
+    let report = context.change(
+        || {
+            // Where it leads is known from the roots alone.
+            let survey = Survey::around(&context.host, &Around::default())?;
+            let target = activate::failback_target(&survey)?;
+            let name = target.name().parse().map_err(Trouble::refused)?;
+            Ok(activate::around(&name))
+        },
+        |survey| activate::plan_failback(survey, context.host.loader.as_ref()),
+        |_| None,
+    )?;
+    context.report("failback", &report)
+}

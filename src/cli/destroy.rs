@@ -1,0 +1,90 @@
+//! `destroy`.
+
+use clap_complete::ArgValueCompleter;
+
+use super::BeSnapshot;
+use super::completions::environments;
+use super::context::Context;
+use crate::be::BeName;
+use crate::plan::{destroy, snapshot};
+use crate::survey::Around;
+
+/// An environment, or a snapshot of one.
+#[derive(Debug, Clone)]
+enum Target {
+    Environment(BeName),
+    Snapshot(BeSnapshot),
+}
+
+impl std::str::FromStr for Target {
+    type Err = crate::zfs::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.contains('@') {
+            text.parse().map(Self::Snapshot)
+        } else {
+            text.parse().map(Self::Environment)
+        }
+    }
+}
+
+/// Destroy boot environments, or snapshots of them
+///
+/// What was cloned from it is promoted first, at every level. The snapshots it
+/// was cloned from go with it where beadm-rs made them and nothing else needs
+/// them. Refused for the running, the next-boot and the last good one, for
+/// pinned and held ones, and where a volume or something foreign in it would go.
+/// There is no way back. Several are destroyed one after another.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Unmount it first where it is mounted
+    #[arg(short = 'F', long)]
+    force: bool,
+
+    /// Leave the snapshots it was cloned from
+    #[arg(long)]
+    keep_origin: bool,
+
+    /// The boot environments or snapshots
+    #[arg(value_name = "NAME|BE@SNAP", required = true, add = ArgValueCompleter::new(environments))]
+    targets: Vec<Target>,
+}
+
+impl Args {
+    pub(super) fn names(&self) -> String {
+        self.targets
+            .iter()
+            .map(|target| match target {
+                Target::Environment(name) => name.to_string(),
+                Target::Snapshot(target) => target.to_string(),
+            })
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    for target in &args.targets {
+        let report = match target {
+            Target::Environment(name) => {
+                let request = destroy::Request {
+                    name: name.clone(),
+                    force: args.force,
+                    keep_origin: args.keep_origin,
+                };
+                context.change(
+                    || Ok(Around::one(name)),
+                    |survey| destroy::plan(survey, &request),
+                    |_| Some(format!("destroy {name} for good")),
+                )?
+            }
+            Target::Snapshot(target) => context.change(
+                || Ok(Around::one(&target.environment)),
+                |survey| snapshot::plan_destroy(survey, &target.environment, &target.snapshot),
+                |_| Some(format!("destroy {target} for good")),
+            )?,
+        };
+        context.report("destroy", &report)?;
+    }
+    Ok(())
+}

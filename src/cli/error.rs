@@ -1,0 +1,179 @@
+//! Errors as people and scripts see them: a sentence, what to do, an exit code.
+
+use std::fmt;
+
+use crate::execute::{Cause, Failure};
+use crate::plan::Refusal;
+use crate::survey::SurveyError;
+use crate::zfs::ErrorKind;
+
+/// Failed, and what was changed was undone.
+pub const FAILED: u8 = 1;
+/// The command line was not understood.
+pub const USAGE: u8 = 2;
+/// Refused before anything was changed.
+pub const REFUSED: u8 = 3;
+/// Busy, or another beadm-rs holds the lock.
+pub const BUSY: u8 = 5;
+/// Interrupted and not undone: `beadm-rs recover` is needed.
+pub const UNFINISHED: u8 = 6;
+
+/// What is said at the end of a command that did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The exit code.
+    pub exit: u8,
+    /// What was attempted, and why it failed.
+    pub message: String,
+    /// What state the machine is in.
+    pub state: Option<String>,
+    /// What to do now.
+    pub remedy: Option<String>,
+}
+
+impl Trouble {
+    /// A sentence and its exit code.
+    pub fn new(exit: u8, message: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            message: message.to_string(),
+            state: None,
+            remedy: None,
+        }
+    }
+
+    /// A refusal: nothing was changed.
+    pub fn refused(message: impl fmt::Display) -> Self {
+        Self::new(REFUSED, message).state("nothing was changed")
+    }
+
+    /// The same with what to do.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl fmt::Display) -> Self {
+        self.remedy = Some(remedy.to_string());
+        self
+    }
+
+    fn state(mut self, state: &str) -> Self {
+        self.state = Some(state.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(state) = &self.state {
+            write!(f, "\n  state: {state}")?;
+        }
+        if let Some(remedy) = &self.remedy {
+            write!(f, "\n  remedy: {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+impl From<Refusal> for Trouble {
+    fn from(refusal: Refusal) -> Self {
+        let trouble = Self::refused(&refusal);
+        Self {
+            remedy: refusal.remedy,
+            ..trouble
+        }
+    }
+}
+
+impl From<crate::zfs::Error> for Trouble {
+    fn from(error: crate::zfs::Error) -> Self {
+        let trouble = Self::new(exit_of(error.kind), &error);
+        match error.kind {
+            ErrorKind::Missing => trouble.remedy(
+                "install OpenZFS and load its module (modprobe zfs); \
+                 'beadm-rs demo' works without it",
+            ),
+            ErrorKind::PermissionDenied => trouble.remedy("run it as root"),
+            ErrorKind::NoSpace => {
+                trouble.remedy("beadm-rs list shows what each environment would free")
+            }
+            _ => trouble,
+        }
+    }
+}
+
+fn exit_of(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Busy => BUSY,
+        ErrorKind::Missing => REFUSED,
+        _ => FAILED,
+    }
+}
+
+impl From<crate::os::Error> for Trouble {
+    fn from(error: crate::os::Error) -> Self {
+        match &error {
+            crate::os::Error::Locked { .. } => Self::new(BUSY, &error)
+                .state("nothing was changed")
+                .remedy("wait for it to end, and try again"),
+            crate::os::Error::Busy { .. } => Self::new(BUSY, &error),
+            crate::os::Error::Io { .. } | crate::os::Error::Unexpected { .. } => {
+                Self::new(FAILED, &error)
+            }
+        }
+    }
+}
+
+impl From<SurveyError> for Trouble {
+    fn from(error: SurveyError) -> Self {
+        match error {
+            SurveyError::Zfs(error) => error.into(),
+            SurveyError::Os(error) => error.into(),
+            SurveyError::NoBeroot(_) | SurveyError::Ambiguous(_) => Self::refused(error),
+        }
+    }
+}
+
+impl From<Cause> for Trouble {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Zfs(error) => error.into(),
+            Cause::Os(error) => error.into(),
+            Cause::Interrupted | Cause::Recovery(_) | Cause::FailPoint(_) => {
+                Self::new(FAILED, cause)
+            }
+        }
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        const RECOVER: &str =
+            "beadm-rs recover; the next command that changes something does it first";
+        match failure {
+            Failure::Undone { cause, .. } => {
+                let mut trouble = Self::from(cause).state("what was changed was undone");
+                if trouble.exit == REFUSED {
+                    trouble.exit = FAILED;
+                }
+                trouble
+            }
+            Failure::NotUndone { cause, undoing, .. } => {
+                let undoing: Vec<String> = undoing.iter().map(ToString::to_string).collect();
+                let mut trouble = Self::from(cause).state(&format!(
+                    "not everything could be undone: {}",
+                    undoing.join("; ")
+                ));
+                trouble.exit = UNFINISHED;
+                trouble.remedy(RECOVER)
+            }
+            Failure::Unfinished { step, cause } => {
+                let mut trouble = Self::from(cause).state(&format!(
+                    "it stopped at step '{step}', when it could not be taken back any more"
+                ));
+                trouble.exit = UNFINISHED;
+                trouble.remedy(RECOVER)
+            }
+        }
+    }
+}

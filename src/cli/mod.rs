@@ -1,0 +1,338 @@
+//! The command line: one file per command, whose arguments' comments are the
+//! help, and what all of them share.
+
+pub mod context;
+pub mod error;
+pub mod output;
+pub mod progress;
+
+mod activate;
+mod completions;
+mod create;
+mod demo;
+mod destroy;
+mod label;
+mod list;
+mod mount;
+mod recover;
+mod rename;
+mod rollback;
+mod snapshot;
+mod status;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use camino::Utf8PathBuf;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::be::BeName;
+use crate::host::Host;
+use crate::zfs::{DatasetName, NameError};
+use context::Context;
+use error::{FAILED, Trouble, USAGE};
+
+/// Boot environments for ZFS: change a machine as one move, with a proven way back
+///
+/// A boot environment is a bootable root file system: a dataset, with its
+/// children, directly under the beroot (rpool/ROOT). `create` clones the
+/// running one in a moment, `activate` makes another one boot next, `failback`
+/// returns to the one before.
+#[derive(Debug, Parser)]
+#[command(name = "beadm-rs", version, max_term_width = 100)]
+pub struct Cli {
+    /// What all commands share.
+    #[command(flatten)]
+    pub global: Global,
+
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// The dataset whose children are the boot environments; by default the
+    /// parent of what / is mounted from, else of the pool's bootfs, else POOL/ROOT
+    #[arg(
+        short = 'r',
+        long,
+        global = true,
+        value_name = "DATASET",
+        help_heading = "Global options"
+    )]
+    pub beroot: Option<DatasetName>,
+
+    /// Work on a simulated pool in this directory, made by 'beadm-rs demo'
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "BEADM_RS_SIM",
+        hide_env_values = true,
+        conflicts_with = "altroot",
+        help_heading = "Global options"
+    )]
+    pub sim: Option<Utf8PathBuf>,
+
+    /// Work on pools imported with this altroot (zpool import -R), as from a rescue system
+    #[arg(
+        short = 'R',
+        long,
+        global = true,
+        value_name = "DIR",
+        help_heading = "Global options"
+    )]
+    pub altroot: Option<Utf8PathBuf>,
+
+    /// Print the plan and change nothing
+    #[arg(short = 'n', long, global = true, help_heading = "Global options")]
+    pub dry_run: bool,
+
+    /// Print JSON, with a versioned schema
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub json: bool,
+
+    /// Print for scripts: no header, tabs between fields, exact numbers
+    #[arg(
+        short = 'H',
+        long = "script",
+        global = true,
+        help_heading = "Global options"
+    )]
+    pub script: bool,
+
+    /// Agree to what would be asked on a terminal
+    #[arg(short = 'y', long, global = true, help_heading = "Global options")]
+    pub yes: bool,
+
+    /// Say what is done; twice: every command that is run
+    #[arg(
+        short = 'v',
+        long,
+        global = true,
+        action = clap::ArgAction::Count,
+        help_heading = "Global options"
+    )]
+    pub verbose: u8,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "a comment here would hide the one on the arguments, which is the help"
+)]
+pub enum Command {
+    Create(create::Args),
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    Activate(activate::Args),
+    Failback(activate::FailbackArgs),
+    Destroy(destroy::Args),
+    Mount(mount::Args),
+    #[command(visible_alias = "umount")]
+    Unmount(mount::UnmountArgs),
+    Rename(rename::Args),
+    Snapshot(snapshot::Args),
+    Rollback(rollback::Args),
+    Describe(label::DescribeArgs),
+    /// Keep a boot environment from being destroyed
+    Pin(label::PinArgs),
+    /// Let a boot environment be destroyed again
+    Unpin(label::PinArgs),
+    Status(status::Args),
+    Recover(recover::Args),
+    Completions(completions::Args),
+    Demo(demo::Args),
+}
+
+impl Command {
+    /// The command and what it is about, for the lock and for messages.
+    fn purpose(&self) -> String {
+        match self {
+            Self::Create(args) => format!("create {}", args.name()),
+            Self::List(_) => "list".to_owned(),
+            Self::Activate(args) => format!("activate {}", args.name()),
+            Self::Failback(_) => "fail back".to_owned(),
+            Self::Destroy(args) => format!("destroy {}", args.names()),
+            Self::Mount(args) => format!("mount {}", args.name),
+            Self::Unmount(args) => format!("unmount {}", args.name),
+            Self::Rename(args) => format!("rename {}", args.old),
+            Self::Snapshot(_) => "take a snapshot".to_owned(),
+            Self::Rollback(args) => format!("roll back to {}", args.target),
+            Self::Describe(args) => format!("describe {}", args.name),
+            Self::Pin(args) => format!("pin {}", args.name),
+            Self::Unpin(args) => format!("unpin {}", args.name),
+            Self::Status(_) => "status".to_owned(),
+            Self::Recover(_) => "recover".to_owned(),
+            Self::Completions(_) => "completions".to_owned(),
+            Self::Demo(_) => "demo".to_owned(),
+        }
+    }
+}
+
+/// `BE@SNAP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BeSnapshot {
+    /// The environment.
+    pub environment: BeName,
+    /// The part after `@`.
+    pub snapshot: String,
+}
+
+impl std::str::FromStr for BeSnapshot {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (environment, snapshot) = text
+            .split_once('@')
+            .ok_or_else(|| NameError::NotSnapshot(text.to_owned()))?;
+        // Checked as a snapshot of some dataset; the real one's length is the
+        // planner's to check.
+        format!("p@{snapshot}")
+            .parse::<crate::zfs::SnapshotName>()
+            .map_err(|error| match error {
+                NameError::Character { character, .. } => NameError::Character {
+                    name: text.to_owned(),
+                    character,
+                },
+                NameError::Empty(_) => NameError::Empty(text.to_owned()),
+                NameError::Dots(_) => NameError::Dots(text.to_owned()),
+                other => other,
+            })?;
+        Ok(Self {
+            environment: environment.parse()?,
+            snapshot: snapshot.to_owned(),
+        })
+    }
+}
+
+impl std::fmt::Display for BeSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}@{}", self.environment, self.snapshot)
+    }
+}
+
+/// The program: reads the command line, runs it, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(Cli::command).complete();
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// Runs one command line; its exit code.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors.
+            let _ = error.print();
+            return if error.use_stderr() { USAGE } else { 0 };
+        }
+    };
+    log(cli.global.verbose);
+    let json = cli.global.json;
+    let Err(error) = dispatch(cli) else {
+        return 0;
+    };
+    if is_broken_pipe(&error) {
+        return 0;
+    }
+    let trouble = match error.downcast::<Trouble>() {
+        Ok(trouble) => trouble,
+        Err(other) => Trouble::new(FAILED, format!("{other:#}")),
+    };
+    let _ = writeln!(io::stderr(), "beadm-rs: {trouble}");
+    if json {
+        let content = serde_json::json!({
+            "error": trouble.message,
+            "exit": trouble.exit,
+            "state": trouble.state,
+            "remedy": trouble.remedy,
+        });
+        let _ = output::json(&mut io::stdout(), "error", content);
+    }
+    trouble.exit
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => tracing::Level::INFO,
+        _ => tracing::Level::DEBUG,
+    };
+    // A second command in one process (demo) finds the first one's.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .with_timer(tracing_subscriber::fmt::time::uptime())
+        .try_init();
+}
+
+/// The machine the options speak of.
+fn host(global: &Global) -> Result<Host, Trouble> {
+    let host = match &global.sim {
+        Some(directory) => Host::simulated(directory, global.beroot.clone()),
+        None => Host::real(global.beroot.clone(), global.altroot.clone()),
+    };
+    Ok(host?)
+}
+
+/// A flag that the signals people and systems send set.
+fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions(args) => return completions::run(&args),
+        Command::Demo(args) => return demo::run(&args, global.sim.as_deref()),
+        _ => {}
+    }
+    let context = Context {
+        host: host(&global)?,
+        dry_run: global.dry_run,
+        json: global.json,
+        script: global.script,
+        yes: global.yes,
+        interrupted: interruption()?,
+        purpose: command.purpose(),
+    };
+    match command {
+        Command::Create(args) => create::run(&context, args),
+        Command::List(args) => list::run(&context, &args),
+        Command::Activate(args) => activate::run(&context, args),
+        Command::Failback(_) => activate::run_failback(&context),
+        Command::Destroy(args) => destroy::run(&context, &args),
+        Command::Mount(args) => mount::run(&context, &args),
+        Command::Unmount(args) => mount::run_unmount(&context, &args),
+        Command::Rename(args) => rename::run(&context, &args),
+        Command::Snapshot(args) => snapshot::run(&context, args),
+        Command::Rollback(args) => rollback::run(&context, args),
+        Command::Describe(args) => label::describe(&context, &args),
+        Command::Pin(args) => label::pin(&context, &args, true),
+        Command::Unpin(args) => label::pin(&context, &args, false),
+        Command::Status(_) => status::run(&context),
+        Command::Recover(_) => recover::run(&context),
+        Command::Completions(_) | Command::Demo(_) => Ok(()),
+    }
+}

@@ -1,0 +1,211 @@
+//! `mount` and `unmount`.
+
+use std::io::Write as _;
+
+use camino::Utf8PathBuf;
+use clap_complete::ArgValueCompleter;
+use serde_json::json;
+
+use super::completions::environments;
+use super::context::Context;
+use super::error::{BUSY, FAILED, Trouble};
+use super::output;
+use crate::be::{BeName, BootEnvironment};
+use crate::execute::mount;
+use crate::survey::{Scope, Survey};
+use crate::zfs::DatasetName;
+
+/// Mount a boot environment with all of its datasets, and print where
+///
+/// Its root goes on DIR, or on a new directory under /run/beadm-rs/mnt; its
+/// datasets at their own places below. All or nothing.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Whatever the datasets' own properties say, nothing in it can be changed
+    #[arg(long)]
+    read_only: bool,
+
+    /// The boot environment
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(environments))]
+    pub(super) name: BeName,
+
+    /// An empty directory, or one to make
+    #[arg(value_name = "DIR")]
+    directory: Option<Utf8PathBuf>,
+}
+
+/// Unmount a boot environment
+#[derive(Debug, clap::Args)]
+pub struct UnmountArgs {
+    /// Also when files in it are open
+    #[arg(short = 'f', long)]
+    force: bool,
+
+    /// The boot environment
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(environments))]
+    pub(super) name: BeName,
+}
+
+fn find<'a>(survey: &'a Survey, name: &BeName) -> Result<BootEnvironment<'a>, Trouble> {
+    survey.environment(name).ok_or_else(|| {
+        Trouble::refused(format!(
+            "there is no boot environment '{name}' under {}",
+            survey.beroot
+        ))
+        .remedy(format!("there are: {}", survey.names()))
+    })
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    let lock = if context.dry_run {
+        None
+    } else {
+        Some(context.lock()?)
+    };
+    let survey = context.look(Scope::Names)?;
+    let environment = find(&survey, &args.name)?;
+    if let Some(directory) = environment.mounted_at() {
+        return Err(
+            Trouble::refused(format!("{} is mounted on {directory} already", args.name)).into(),
+        );
+    }
+    if let Some(dataset) = environment
+        .datasets()
+        .into_iter()
+        .find(|dataset| !dataset.key_loaded)
+    {
+        let root = dataset.encryption_root.as_ref().unwrap_or(&dataset.name);
+        return Err(Trouble::refused(format!(
+            "{} is encrypted and its key is not loaded",
+            dataset.name
+        ))
+        .remedy(format!("zfs load-key {root}"))
+        .into());
+    }
+    if context.dry_run {
+        let shown = args
+            .directory
+            .clone()
+            .unwrap_or_else(|| Utf8PathBuf::from("DIR"));
+        let mounts = std::iter::once((environment.root.name.clone(), shown.clone())).chain(
+            mount::places(&survey, &environment)
+                .into_iter()
+                .map(|(dataset, below)| (dataset, shown.join(below))),
+        );
+        return print_mounts(context, "mount", mounts);
+    }
+    let directory = match &args.directory {
+        Some(directory) => given(directory)?,
+        None => context
+            .host
+            .platform
+            .new_mount_directory(args.name.as_str())
+            .map_err(Trouble::from)?,
+    };
+    let mounted = mount::mount(
+        &context.host,
+        &survey,
+        &environment,
+        &directory,
+        args.read_only,
+    );
+    drop(lock);
+    if let Err(cause) = mounted {
+        if args.directory.is_none() {
+            // Nothing is mounted on it; only an empty directory goes.
+            let _ = std::fs::remove_dir(&directory);
+        }
+        return Err(Trouble::from(cause).into());
+    }
+    let mut out = std::io::stdout().lock();
+    if context.json {
+        output::json(
+            &mut out,
+            "mount",
+            json!({"name": args.name, "directory": directory}),
+        )?;
+    } else {
+        writeln!(out, "{directory}")?;
+    }
+    Ok(())
+}
+
+/// What a dry run would mount or unmount, in that order.
+fn print_mounts(
+    context: &Context,
+    what: &str,
+    mounts: impl Iterator<Item = (DatasetName, Utf8PathBuf)>,
+) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if context.json {
+        let mounts: Vec<_> = mounts
+            .map(|(dataset, directory)| json!({"dataset": dataset, "directory": directory}))
+            .collect();
+        output::json(&mut out, what, json!({"done": false, "mounts": mounts}))?;
+    } else {
+        for (dataset, directory) in mounts {
+            writeln!(out, "{what} {dataset} on {directory}")?;
+        }
+    }
+    Ok(())
+}
+
+/// A directory the user named: absolute, made where it is not there, empty.
+fn given(directory: &Utf8PathBuf) -> Result<Utf8PathBuf, Trouble> {
+    let told = |error: std::io::Error| Trouble::new(FAILED, format!("{directory}: {error}"));
+    if !directory.exists() {
+        std::fs::create_dir(directory).map_err(told)?;
+    }
+    let directory = directory.canonicalize_utf8().map_err(told)?;
+    let mut entries = directory.read_dir_utf8().map_err(told)?;
+    if entries.next().is_some() {
+        return Err(Trouble::refused(format!(
+            "{directory} is not empty, and what is in it would be hidden"
+        )));
+    }
+    Ok(directory)
+}
+
+pub(super) fn run_unmount(context: &Context, args: &UnmountArgs) -> anyhow::Result<()> {
+    let _lock = if context.dry_run {
+        None
+    } else {
+        Some(context.lock()?)
+    };
+    let survey = context.look(Scope::Names)?;
+    let environment = find(&survey, &args.name)?;
+    if environment.is_running() {
+        return Err(Trouble::refused(format!("{} is the running environment", args.name)).into());
+    }
+    let mounts: Vec<_> = survey
+        .own_mounts()
+        .filter(|mount| {
+            environment
+                .everything()
+                .any(|dataset| dataset.name == mount.dataset)
+        })
+        .collect();
+    if mounts.is_empty() {
+        return Err(Trouble::refused(format!("{} is not mounted", args.name)).into());
+    }
+    if context.dry_run {
+        let mounts = mounts
+            .iter()
+            .rev()
+            .map(|mount| (mount.dataset.clone(), mount.directory.clone()));
+        return print_mounts(context, "unmount", mounts);
+    }
+    mount::unmount(&context.host, &survey, &environment, args.force).map_err(|cause| {
+        let trouble = Trouble::from(cause);
+        if trouble.exit == BUSY {
+            trouble.remedy("end what uses it, or unmount -f")
+        } else {
+            trouble
+        }
+    })?;
+    if context.json {
+        let mut out = std::io::stdout().lock();
+        output::json(&mut out, "unmount", json!({"name": args.name}))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,30 @@
+//! `rename`.
+
+use clap_complete::ArgValueCompleter;
+
+use super::completions::environments;
+use super::context::Context;
+use crate::be::{BeName, NewBeName};
+use crate::plan::rename;
+use crate::survey::Around;
+
+/// Rename a boot environment, also the running one
+///
+/// The pool's bootfs follows, and so do the dataset names in its fstab and
+/// zfs-list.cache.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The boot environment
+    #[arg(value_name = "OLD", add = ArgValueCompleter::new(environments))]
+    pub(super) old: BeName,
+
+    /// Its new name
+    #[arg(value_name = "NEW")]
+    new: NewBeName,
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    context.change_and_report("rename", &Around::one(&args.old), |survey| {
+        rename::plan(survey, &args.old, &args.new)
+    })
+}

@@ -1,0 +1,301 @@
+//! Carries plans out: under the lock, step by step, undoing in reverse order
+//! on failure, and saying in which state the machine is left.
+
+pub mod failpoint;
+pub mod mount;
+pub mod rewrite;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::info;
+
+use crate::host::Host;
+use crate::plan::{Action, Plan, Step, recover};
+use crate::survey::{Scope, Survey};
+use crate::zfs::{CloneOf, Meter, SyncOp};
+use failpoint::When;
+
+/// Is told how a plan goes; knows no terminal itself.
+pub trait Progress: Sync {
+    /// A step begins.
+    fn begin(&self, step: &Step);
+    /// A transfer of about so many bytes begins.
+    fn total(&self, bytes: u64);
+    /// So many bytes more.
+    fn advance(&self, bytes: u64);
+    /// The step is done.
+    fn end(&self);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Quiet;
+
+impl Progress for Quiet {
+    fn begin(&self, _step: &Step) {}
+    fn total(&self, _bytes: u64) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+}
+
+/// Why one action failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// ZFS.
+    #[error(transparent)]
+    Zfs(#[from] crate::zfs::Error),
+    /// The operating system.
+    #[error(transparent)]
+    Os(#[from] crate::os::Error),
+    /// The user, by a signal.
+    #[error("interrupted")]
+    Interrupted,
+    /// What was to be undone could not be made out.
+    #[error("{0}")]
+    Recovery(String),
+    /// A test.
+    #[error("stopped by a fail point at {0}")]
+    FailPoint(String),
+}
+
+impl Cause {
+    /// Parts of the step were done and stay done.
+    fn is_partial(&self) -> bool {
+        matches!(self, Self::Zfs(error) if error.partial)
+    }
+}
+
+/// How a plan failed, and what that leaves.
+#[derive(Debug)]
+pub enum Failure {
+    /// Before the commit point; everything done was undone.
+    Undone {
+        /// The step that failed.
+        step: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+    /// Before the commit point, and not everything could be undone.
+    NotUndone {
+        /// The step that failed.
+        step: &'static str,
+        /// Why.
+        cause: Cause,
+        /// Why the undoing failed.
+        undoing: Vec<Cause>,
+    },
+    /// At or after the commit point.
+    Unfinished {
+        /// The step that failed.
+        step: &'static str,
+        /// Why.
+        cause: Cause,
+    },
+}
+
+impl Failure {
+    /// What failed at the bottom of it.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        match self {
+            Self::Undone { cause, .. }
+            | Self::NotUndone { cause, .. }
+            | Self::Unfinished { cause, .. } => cause,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undone { cause, .. } => {
+                write!(f, "{cause}; what was changed was undone")
+            }
+            Self::NotUndone { cause, undoing, .. } => {
+                write!(f, "{cause}; undoing failed too")?;
+                undoing.iter().try_for_each(|cause| write!(f, " ({cause})"))
+            }
+            Self::Unfinished { step, cause } => {
+                write!(
+                    f,
+                    "{cause}; it stopped at step '{step}', past the point of return"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Carries a plan out. The caller holds the lock.
+///
+/// `interrupted` is looked at before every step up to the commit point, and
+/// during transfers.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn execute(
+    host: &Host,
+    plan: &Plan,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<(), Failure> {
+    let mut committed = false;
+    for (index, step) in plan.steps.iter().enumerate() {
+        info!(step = step.name, action = %step.action, "step");
+        progress.begin(step);
+        let acted = perform(host, plan, step, progress, interrupted, committed);
+        progress.end();
+        let whole = acted.is_ok();
+        let reached = || failpoint::reached(plan.operation, step.name, When::After);
+        let Err(cause) = acted.and_then(|()| reached()) else {
+            committed |= step.commit;
+            continue;
+        };
+        let name = step.name;
+        if committed || (step.commit && (whole || cause.is_partial())) {
+            return Err(Failure::Unfinished { step: name, cause });
+        }
+        let undoing = if cause.is_partial() {
+            // What came about is in the pool; the way back starts from there.
+            take_back(host, plan.steps.get(..=index).unwrap_or_default())
+        } else {
+            // A transaction that failed without being partial did nothing.
+            let nothing = !whole && matches!(step.action, Action::Transact { .. });
+            let begun = if nothing { index } else { index + 1 };
+            undo(host, plan.steps.get(..begun).unwrap_or_default())
+        };
+        return Err(if undoing.is_empty() {
+            Failure::Undone { step: name, cause }
+        } else {
+            Failure::NotUndone {
+                step: name,
+                cause,
+                undoing,
+            }
+        });
+    }
+    Ok(())
+}
+
+fn perform(
+    host: &Host,
+    plan: &Plan,
+    step: &Step,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+    committed: bool,
+) -> Result<(), Cause> {
+    if !committed && interrupted.load(Ordering::Relaxed) {
+        return Err(Cause::Interrupted);
+    }
+    failpoint::reached(plan.operation, step.name, When::Before)?;
+    act(host, &step.action, progress, interrupted)
+}
+
+/// Undoes steps, the last first. Everything is tried.
+fn undo(host: &Host, steps: &[Step]) -> Vec<Cause> {
+    let never = AtomicBool::new(false);
+    steps
+        .iter()
+        .rev()
+        .flat_map(|step| &step.undo)
+        .filter_map(|action| {
+            info!(action = %action, "undo");
+            act(host, action, &Quiet, &never).err()
+        })
+        .collect()
+}
+
+/// Does what `recover` does. Where there is no intent although the steps record
+/// one, with their first change, nothing came about; where they record none,
+/// their own undoing is the way back.
+fn take_back(host: &Host, steps: &[Step]) -> Vec<Cause> {
+    let surveyed = match Survey::take(host, Scope::Change) {
+        Ok(survey) => survey,
+        Err(error) => return vec![Cause::Recovery(error.to_string())],
+    };
+    let plan = match recover::plan(&surveyed) {
+        Ok(Some(plan)) => plan,
+        Ok(None) if record_intent(steps, &surveyed) => return Vec::new(),
+        Ok(None) => return undo(host, steps),
+        Err(refusal) => return vec![Cause::Recovery(refusal.to_string())],
+    };
+    let never = AtomicBool::new(false);
+    plan.steps
+        .iter()
+        .filter_map(|step| act(host, &step.action, &Quiet, &never).err())
+        .collect()
+}
+
+/// Whether one of the steps sets the marker on the beroot.
+fn record_intent(steps: &[Step], survey: &Survey) -> bool {
+    steps.iter().any(|step| match &step.action {
+        Action::Transact { operations, .. } => operations.iter().any(|operation| {
+            matches!(operation, SyncOp::Mark { object, key, .. }
+                if key == "op" && object == survey.beroot.as_str())
+        }),
+        _ => false,
+    })
+}
+
+struct Flow<'a> {
+    progress: &'a dyn Progress,
+    interrupted: &'a AtomicBool,
+}
+
+impl Meter for Flow<'_> {
+    fn advance(&self, bytes: u64) -> bool {
+        self.progress.advance(bytes);
+        !self.interrupted.load(Ordering::Relaxed)
+    }
+}
+
+fn act(
+    host: &Host,
+    action: &Action,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<(), Cause> {
+    match action {
+        Action::Transact { pool, operations } => host.zfs.transact(pool, operations)?,
+        Action::Clone { clones } => {
+            for wave in waves(clones) {
+                host.zfs.clone_all(&wave)?;
+            }
+        }
+        Action::CreateDataset { dataset, settings } => host.zfs.create(dataset, settings)?,
+        Action::Set { dataset, settings } => host.zfs.set(dataset, settings)?,
+        Action::SetBootfs { pool, dataset } => host.zfs.set_bootfs(pool, dataset.as_ref())?,
+        Action::Rename { from, to } => host.zfs.rename(from, to)?,
+        Action::Rewrite { dataset, moves } => rewrite::names(host, dataset, moves)?,
+        Action::Transfer(transfer) => {
+            if let Ok(bytes) = host.zfs.transfer_size(transfer) {
+                progress.total(bytes);
+            }
+            let flow = Flow {
+                progress,
+                interrupted,
+            };
+            host.zfs.transfer(transfer, &flow)?;
+        }
+        Action::Mount(request) => host.platform.mount(request)?,
+        Action::Unmount { directory, force } => host.platform.unmount(directory, *force)?,
+    }
+    Ok(())
+}
+
+/// Clones that can be made at once: of the same depth, since a dataset needs
+/// its parent first.
+fn waves(clones: &[CloneOf]) -> Vec<Vec<CloneOf>> {
+    let mut waves: BTreeMap<usize, Vec<CloneOf>> = BTreeMap::new();
+    for clone in clones {
+        waves
+            .entry(clone.target.depth())
+            .or_default()
+            .push(clone.clone());
+    }
+    waves.into_values().collect()
+}

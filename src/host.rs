@@ -1,0 +1,80 @@
+//! The machine a command works on: its ZFS, its operating system, its loader,
+//! and which part of it was asked for.
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::boot::{Bootfs, Loader};
+use crate::os::Platform;
+use crate::os::linux::Linux;
+use crate::zfs::cli::Cli;
+use crate::zfs::sim::Sim;
+use crate::zfs::{DatasetName, Zfs};
+
+/// A machine.
+pub struct Host {
+    /// Its ZFS.
+    pub zfs: Box<dyn Zfs>,
+    /// Its operating system.
+    pub platform: Box<dyn Platform>,
+    /// Its boot loader.
+    pub loader: Box<dyn Loader>,
+    /// The beroot, where it was named.
+    pub beroot: Option<DatasetName>,
+    /// The root other pools are mounted under: a rescue system's work.
+    pub altroot: Option<Utf8PathBuf>,
+    /// It is a simulation, not a machine.
+    pub simulated: bool,
+}
+
+impl Host {
+    /// This very machine.
+    ///
+    /// # Errors
+    /// Where ZFS is not installed.
+    pub fn real(
+        beroot: Option<DatasetName>,
+        altroot: Option<Utf8PathBuf>,
+    ) -> crate::zfs::Result<Self> {
+        Ok(Self {
+            zfs: Box::new(engine()?),
+            platform: Box::new(Linux::default()),
+            loader: Box::new(Bootfs),
+            beroot,
+            altroot,
+            simulated: false,
+        })
+    }
+
+    /// A simulated machine in a directory.
+    ///
+    /// # Errors
+    /// Where the directory does not hold one.
+    pub fn simulated(
+        directory: &Utf8Path,
+        beroot: Option<DatasetName>,
+    ) -> crate::zfs::Result<Self> {
+        Ok(Self::of_simulation(Sim::open(directory)?, beroot))
+    }
+
+    /// A simulated machine.
+    #[must_use]
+    pub fn of_simulation(sim: Sim, beroot: Option<DatasetName>) -> Self {
+        Self {
+            zfs: Box::new(sim.clone()),
+            platform: Box::new(sim),
+            loader: Box::new(Bootfs),
+            beroot,
+            altroot: None,
+            simulated: true,
+        }
+    }
+}
+
+/// The engine; in a build for tests it can be pointed at other programs.
+fn engine() -> crate::zfs::Result<Cli> {
+    #[cfg(feature = "failpoints")]
+    if let Ok(directory) = std::env::var("BEADM_RS_ZFS_DIRECTORY") {
+        return Ok(Cli::in_directory(Utf8Path::new(&directory)));
+    }
+    Cli::new()
+}

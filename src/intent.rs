@@ -1,0 +1,224 @@
+//! What an operation leaves in the pool while it runs, so that whoever comes
+//! after a power cut or a kill knows what was meant: `org.beadm-rs:op` on the
+//! beroot, set with the first change and cleared with the last.
+//!
+//! Names and ids only: ZFS takes 8 KiB (`ZAP_MAXVALUELEN`).
+
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::zfs::{DatasetName, Guid};
+
+/// The longest value of a user property, bytes (zfsprops(7), 8192 with the NUL).
+pub const MAX_BYTES: usize = 8191;
+
+/// The version of the format this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// Which operation something belongs to: 64 random bits, sixteen hexadecimal
+/// digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct OpId(u64);
+
+impl OpId {
+    /// A new one. Random keys of the standard library's hasher are enough: it
+    /// has to be unlike the others in one pool, not unguessable.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(RandomState::new().build_hasher().finish())
+    }
+
+    /// A given one, for tests.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Eight digits, enough to tell two snapshots of one second apart.
+    #[must_use]
+    pub fn short(self) -> String {
+        format!("{:08x}", self.0 >> 32)
+    }
+}
+
+impl fmt::Display for OpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl FromStr for OpId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
+    }
+}
+
+impl TryFrom<String> for OpId {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<OpId> for String {
+    fn from(id: OpId) -> Self {
+        id.to_string()
+    }
+}
+
+/// An operation that began and has not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// [`VERSION`].
+    pub v: u32,
+    /// Which operation.
+    pub id: OpId,
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// What it does.
+    #[serde(flatten)]
+    pub undertaking: Undertaking,
+}
+
+/// What each operation needs to be completed or taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "op", rename_all = "kebab-case")]
+pub enum Undertaking {
+    /// Clones of snapshots.
+    Create {
+        /// The new trees' roots, the one under the beroot first.
+        roots: Vec<DatasetName>,
+        /// The trees they are cloned from, in the same order.
+        from: Vec<DatasetName>,
+        /// The part of the snapshots' names after `@`.
+        snapshot: String,
+        /// The snapshots are the operation's own.
+        own: bool,
+        /// The mountpoint that makes the new root an environment.
+        mountpoint: String,
+    },
+    /// Copies in another pool.
+    Copy {
+        /// The new tree's root.
+        root: DatasetName,
+        /// The tree it is copied from.
+        from: DatasetName,
+        /// The part of the snapshots' names after `@`.
+        snapshot: String,
+        /// The mountpoint that makes the new root an environment.
+        mountpoint: String,
+    },
+    /// A switch to another environment.
+    Activate {
+        /// The environment.
+        target: Guid,
+        /// What to promote to take the promotions back, in this order; empty
+        /// where there were too many to note, and they stay (harmless).
+        back: Vec<Guid>,
+        /// The environment's failback record before.
+        failback: Option<Guid>,
+    },
+    /// The end of an environment that lies in several pools.
+    Destroy {
+        /// The trees' roots.
+        roots: Vec<(DatasetName, Guid)>,
+        /// The snapshots it was cloned from stay.
+        keep_origin: bool,
+    },
+    /// A new name.
+    Rename {
+        /// The trees' roots: which, from, to.
+        moves: Vec<(Guid, DatasetName, DatasetName)>,
+    },
+    /// Back to a snapshot, in several pools.
+    Rollback {
+        /// The environment's root.
+        root: DatasetName,
+        /// The part of the snapshots' names after `@`.
+        snapshot: String,
+    },
+}
+
+impl Undertaking {
+    /// The command, for messages.
+    #[must_use]
+    pub fn command(&self) -> &'static str {
+        match self {
+            Self::Create { .. } | Self::Copy { .. } => "create",
+            Self::Activate { .. } => "activate",
+            Self::Destroy { .. } => "destroy",
+            Self::Rename { .. } => "rename",
+            Self::Rollback { .. } => "rollback",
+        }
+    }
+
+    /// What it is done to, for messages; a guid where it may have been renamed.
+    #[must_use]
+    pub fn object(&self) -> String {
+        match self {
+            Self::Create { roots, .. } => roots.first().map(ToString::to_string),
+            Self::Copy { root, .. } | Self::Rollback { root, .. } => Some(root.to_string()),
+            Self::Activate { target, .. } => Some(format!("the environment with guid {target}")),
+            Self::Destroy { roots, .. } => roots.first().map(|(name, _)| name.to_string()),
+            Self::Rename { moves } => moves.first().map(|(_, from, to)| format!("{from} to {to}")),
+        }
+        .unwrap_or_default()
+    }
+}
+
+impl Intent {
+    /// The text of the marker.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        // Plain data without maps: serialising it cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the text of the marker.
+    ///
+    /// # Errors
+    /// Where it is not one of this version: a newer program's, or damaged.
+    pub fn decode(text: &str) -> Result<Self, String> {
+        let intent: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if intent.v == VERSION {
+            Ok(intent)
+        } else {
+            Err(format!("its version is {}, not {VERSION}", intent.v))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_intent_is_read_as_it_was_written() {
+        let intent = Intent {
+            v: VERSION,
+            id: OpId::from_bits(0xabc),
+            at: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
+            undertaking: Undertaking::Activate {
+                target: Guid(7),
+                back: vec![Guid(8)],
+                failback: None,
+            },
+        };
+        assert_eq!(
+            intent.encode(),
+            r#"{"v":1,"id":"0000000000000abc","at":"2023-11-14T22:13:20Z","op":"activate","target":"7","back":["8"],"failback":null}"#
+        );
+        assert_eq!(Intent::decode(&intent.encode()), Ok(intent));
+        assert!(Intent::decode("{}").is_err());
+        assert!(Intent::decode(r#"{"v":2}"#).is_err());
+    }
+}

@@ -1,0 +1,42 @@
+//! Boot environments for ZFS: change a machine as one move, with a proven way
+//! back.
+//!
+//! The way through the program: the command line becomes a typed request
+//! (`cli`), a survey reads what is there (`survey`), a planner that does no
+//! I/O turns both into a plan or a refusal (`plan`), and the executor carries
+//! it out under a lock, undoing what it did where a step fails (`execute`).
+//! `ARCHITECTURE.md` has the picture and the invariants.
+//!
+//! # Module index
+//!
+//! What there is:
+//! - [`be`]: boot environments, their names, their space, the names in their files
+//! - [`survey`]: one picture of pools, datasets, mounts, loader, unfinished work
+//! - [`marker`], [`intent`]: what this program writes into a pool
+//!
+//! What is done:
+//! - [`plan`]: pure planners, one per request, and recovery
+//! - [`execute`]: steps, undoing, fail points
+//!
+//! On what:
+//! - [`host`]: the machine: its ZFS, operating system and loader
+//! - [`zfs`]: the engine trait, the engine over `zfs` and `zpool`, the simulator
+//! - [`os`]: mounts and the lock
+//! - [`boot`]: boot loaders
+//! - [`sys`]: child processes, the lock file
+//!
+//! For people:
+//! - [`cli`]: commands, listings, errors and exit codes
+
+pub mod be;
+pub mod boot;
+pub mod cli;
+pub mod execute;
+pub mod host;
+pub mod intent;
+pub mod marker;
+pub mod os;
+pub mod plan;
+pub mod survey;
+pub mod sys;
+pub mod zfs;

@@ -1,0 +1,53 @@
+//! Markers: user properties that count only on the very object they were set on.
+//!
+//! User properties are inherited by children and snapshots and copied by send,
+//! by some clones, and by people. A marker therefore begins with the guid of
+//! its object; the same text on any other object means nothing.
+
+use std::collections::BTreeMap;
+
+use crate::zfs::{Guid, PREFIX};
+
+/// The text of a marker on the object with that guid; `None` where there is
+/// none or it belongs to another object.
+#[must_use]
+pub fn read<'a>(marks: &'a BTreeMap<String, String>, key: &str, own: Guid) -> Option<&'a str> {
+    let value = marks.get(key)?;
+    let (guid, text) = value.split_once(' ').unwrap_or((value, ""));
+    (guid.parse() == Ok(own)).then_some(text)
+}
+
+/// The property names of other tools that say which boot environment something
+/// is, or what state it is in: never true of a clone.
+///
+/// Sources: illumos `libbe_priv.h`, zsys `properties.go`, kamacite beadm.
+const FOREIGN_IDENTITY: [&str; 6] = [
+    "org.opensolaris.libbe:",
+    "com.ubuntu.zsys:last-",
+    "com.ubuntu.zsys:bootfs",
+    "ca.kamacite:",
+    "org.zfsbootmenu:active",
+    "com.oracle.libbe:",
+];
+
+/// Whether a user property is an identity or a state and stays where it is.
+#[must_use]
+pub fn is_identity(property: &str) -> bool {
+    property.starts_with(PREFIX)
+        || FOREIGN_IDENTITY
+            .iter()
+            .any(|prefix| property.starts_with(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_counts_only_with_its_own_guid() {
+        let marks = BTreeMap::from([("pinned".to_owned(), "17 yes".to_owned())]);
+        assert_eq!(read(&marks, "pinned", Guid(17)), Some("yes"));
+        assert_eq!(read(&marks, "pinned", Guid(18)), None);
+        assert_eq!(read(&marks, "op", Guid(17)), None);
+    }
+}

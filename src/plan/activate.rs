@@ -1,0 +1,355 @@
+//! The switch to another environment, and the way back.
+//!
+//! At the level of the pool, for a loader that cannot count tries: what was
+//! confirmed before is recorded and the whole tree promoted, in one
+//! transaction group; then the loader's one write, last. `canmount` is never
+//! touched. The places of what comes with other loaders are marked below:
+//! synchronization goes before staging, trial entries are the loader's commit.
+
+use std::collections::BTreeSet;
+
+use super::graph::{Blocked, Graph};
+use super::{
+    Action, Plan, Planned, Refusal, Step, changeable, environment, finished, fits, intent_clear,
+    intent_mark, pools_of, unlocked,
+};
+use crate::be::{BeName, BootEnvironment};
+use crate::boot::Loader;
+use crate::intent::{MAX_BYTES, Undertaking};
+use crate::survey::{Around, Survey};
+use crate::zfs::{DatasetName, Guid, PoolName, SyncOp};
+
+/// `activate NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The environment.
+    pub name: BeName,
+    /// Boot it once, then the one before again.
+    pub once: bool,
+    /// Without a trial, where the loader could count.
+    pub no_trial: bool,
+}
+
+/// What has to be looked at to activate an environment: what it most likely
+/// hangs on, the running and the next one, at the same time.
+#[must_use]
+pub fn around(name: &BeName) -> Around {
+    Around {
+        running: true,
+        next: true,
+        ..Around::one(name)
+    }
+}
+
+/// The plan of `activate NAME`.
+///
+/// # Errors
+/// Why it is refused.
+pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned {
+    let attempted = format!("activate {}", request.name);
+    let target = environment(survey, &attempted, &request.name)?;
+    if request.once && !survey.capabilities.once {
+        return Err(Refusal::new(
+            &attempted,
+            format!(
+                "to boot something once, the loader has to forget it before it starts the kernel, \
+                 and {} cannot",
+                survey.loader
+            ),
+        )
+        .remedy(format!(
+            "activate {} for good, and 'beadm-rs failback' after it ran",
+            request.name
+        )));
+    }
+    // What cannot be opened here is not known to boot. The way back needs no
+    // key: ZFS promotes without one, and after the promotion of a clone of an
+    // encryption root says of both sides that theirs is not there, until it is
+    // loaded again.
+    if !target.is_running() {
+        unlocked(&attempted, &target)?;
+    }
+    // Going back to the running one, or staying, keeps its own record.
+    let record = (!target.is_running())
+        .then(|| confirmed_before(survey, &target))
+        .flatten();
+    switch(survey, loader, &attempted, &target, record)
+}
+
+/// What was last known to work: the record, or what runs, or what would boot.
+fn confirmed_before(survey: &Survey, target: &BootEnvironment<'_>) -> Option<Guid> {
+    let good = survey
+        .last_good()
+        .filter(|guid| survey.environment_with(*guid).is_some());
+    let running = survey.running().map(|environment| environment.guid());
+    let next = survey.next().map(|environment| environment.guid());
+    [running, good, next]
+        .into_iter()
+        .flatten()
+        .find(|guid| *guid != target.guid())
+}
+
+/// The plan of `failback`: activates what was confirmed before the one that
+/// boots now, and keeps that one's own record, so that a second failback goes
+/// one further back.
+///
+/// # Errors
+/// Why it is refused: no record, or its environment is gone.
+pub fn plan_failback(survey: &Survey, loader: &dyn Loader) -> Planned {
+    let target = failback_target(survey)?;
+    let mut plan = switch(survey, loader, FAILBACK, &target, None)?;
+    plan.operation = "failback";
+    Ok(plan)
+}
+
+/// How a refusal of a failback begins.
+const FAILBACK: &str = "fail back";
+
+/// The environment `failback` leads to.
+///
+/// # Errors
+/// Why it is refused: no record, or its environment is gone.
+pub fn failback_target(survey: &Survey) -> Result<BootEnvironment<'_>, Refusal> {
+    let attempted = FAILBACK;
+    let current = survey.next().or_else(|| survey.running()).ok_or_else(|| {
+        Refusal::new(
+            attempted,
+            "no boot environment is running here, and none is set to boot next",
+        )
+        .remedy(format!("beadm-rs activate one of: {}", survey.names()))
+    })?;
+    let others = survey
+        .environments()
+        .filter(|other| other.guid() != current.guid() && other.unbootable().is_none())
+        .map(|other| other.name().to_owned())
+        .collect::<Vec<_>>()
+        .join(", ");
+    let candidates = if others.is_empty() {
+        "there is no other environment".to_owned()
+    } else {
+        format!("beadm-rs activate one of: {others}")
+    };
+    let Some(guid) = current.failback() else {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "{} has no record of what was active before it",
+                current.name()
+            ),
+        )
+        .remedy(candidates));
+    };
+    survey.environment_with(guid).ok_or_else(|| {
+        Refusal::new(
+            attempted,
+            format!(
+                "the environment that was active before {} is gone",
+                current.name()
+            ),
+        )
+        .remedy(candidates)
+    })
+}
+
+/// The promotions of one environment's tree, tried on a graph.
+struct Promotions {
+    /// Per pool, in order.
+    operations: Vec<(PoolName, SyncOp)>,
+    /// What to promote to take them back, in that order, per pool.
+    back: Vec<(PoolName, DatasetName)>,
+}
+
+/// Promotes until no dataset of the environment hangs on another.
+fn promotions(
+    survey: &Survey,
+    attempted: &str,
+    target: &BootEnvironment<'_>,
+) -> Result<Promotions, Refusal> {
+    let mut graph = Graph::of(survey);
+    let mut found = Promotions {
+        operations: Vec::new(),
+        back: Vec::new(),
+    };
+    let mut touched: BTreeSet<DatasetName> = BTreeSet::new();
+    for dataset in target.datasets() {
+        let clone = &dataset.name;
+        while graph.node(clone).is_some_and(|node| node.origin.is_some()) {
+            let parent = graph.promote(clone).map_err(|blocked| match blocked {
+                Blocked::Collision(names) => Refusal::new(
+                    attempted,
+                    format!(
+                        "{clone} and what it is a clone of both have snapshots named {}, \
+                         and promotion would bring them together",
+                        names.join(", ")
+                    ),
+                )
+                .remedy(format!(
+                    "zfs rename {clone}@{} {clone}@SOMETHING-ELSE",
+                    names.first().map_or("NAME", String::as_str)
+                )),
+                Blocked::Unknown | Blocked::NoClone => Refusal::new(
+                    attempted,
+                    format!("what {clone} is a clone of cannot be seen"),
+                ),
+            })?;
+            let first = touched.insert(clone.clone()) & touched.insert(parent.clone());
+            found.operations.push((
+                clone.pool(),
+                SyncOp::Promote {
+                    dataset: clone.clone(),
+                    checked: first,
+                },
+            ));
+            found.back.insert(0, (clone.pool(), parent));
+        }
+    }
+    Ok(found)
+}
+
+fn switch(
+    survey: &Survey,
+    loader: &dyn Loader,
+    attempted: &str,
+    target: &BootEnvironment<'_>,
+    record: Option<Guid>,
+) -> Planned {
+    finished(survey, attempted, target)?;
+    let pools = pools_of(target);
+    changeable(survey, attempted, &pools)?;
+    if let Some(why) = target.unbootable() {
+        return Err(Refusal::new(
+            attempted,
+            format!("{} cannot be booted: {why}", target.name()),
+        )
+        .remedy(format!("zfs get mountpoint,canmount {}", target.root.name)));
+    }
+    let promotions = promotions(survey, attempted, target)?;
+    let guid = target.guid();
+    let mut plan = Plan::new(survey, "activate");
+    let rests = promotions.operations.is_empty()
+        && target.is_next()
+        && target.is_last_good()
+        && survey.boot.once.is_none();
+    if rests {
+        plan.outcome = format!("{} boots next already; nothing changed", target.name());
+        return Ok(plan);
+    }
+    let (intent, bytes) = intent_mark(
+        survey,
+        Undertaking::Activate {
+            target: guid,
+            back: guids(survey, &promotions.back),
+            failback: target.failback(),
+        },
+    );
+    let intent = if bytes > MAX_BYTES {
+        // Too many to note: after an interruption the promotions stay, which
+        // changes nothing about what boots.
+        let (intent, bytes) = intent_mark(
+            survey,
+            Undertaking::Activate {
+                target: guid,
+                back: Vec::new(),
+                failback: target.failback(),
+            },
+        );
+        fits(attempted, bytes)?;
+        intent
+    } else {
+        intent
+    };
+    for (index, pool) in pools.iter().enumerate() {
+        let mut operations = Vec::new();
+        let mut undo: Vec<SyncOp> = promotions
+            .back
+            .iter()
+            .filter(|(of, _)| of == pool)
+            .map(|(_, dataset)| SyncOp::Promote {
+                dataset: dataset.clone(),
+                checked: false,
+            })
+            .collect();
+        if index == 0 {
+            operations.push(intent.clone());
+            if let Some(before) = record {
+                operations.push(failback_mark(target, Some(before)));
+                undo.push(failback_mark(target, target.failback()));
+            }
+            undo.push(intent_clear(survey));
+        }
+        operations.extend(
+            promotions
+                .operations
+                .iter()
+                .filter(|(of, _)| of == pool)
+                .map(|(_, operation)| operation.clone()),
+        );
+        if operations.is_empty() {
+            continue;
+        }
+        let name = if index == 0 {
+            "promote"
+        } else {
+            "promote-boot"
+        };
+        let action = Action::Transact {
+            pool: pool.clone(),
+            operations,
+        };
+        plan.steps
+            .push(Step::new(name, action).undone_by(vec![Action::Transact {
+                pool: pool.clone(),
+                operations: undo,
+            }]));
+    }
+    // Synchronization (the decision, its snapshots, the carrying) goes here.
+    plan.steps.extend(loader.stage(survey, target.root));
+    plan.steps.push(loader.commit(survey, target.root));
+    plan.transact(
+        "finish",
+        &survey.beroot.pool(),
+        vec![
+            SyncOp::Mark {
+                object: survey.beroot.to_string(),
+                key: "confirmed".to_owned(),
+                text: guid.to_string(),
+            },
+            intent_clear(survey),
+        ],
+    );
+    plan.outcome = outcome(survey, target, record);
+    Ok(plan)
+}
+
+fn outcome(survey: &Survey, target: &BootEnvironment<'_>, record: Option<Guid>) -> String {
+    let back = record
+        .or_else(|| target.failback())
+        .and_then(|guid| survey.environment_with(guid))
+        .map(|environment| {
+            format!(
+                "; the way back: beadm-rs failback (to {})",
+                environment.name()
+            )
+        })
+        .unwrap_or_default();
+    format!("{} boots next{back}", target.name())
+}
+
+fn failback_mark(target: &BootEnvironment<'_>, record: Option<Guid>) -> SyncOp {
+    let object = target.root.name.to_string();
+    let key = "failback".to_owned();
+    match record {
+        Some(guid) => SyncOp::Mark {
+            object,
+            key,
+            text: guid.to_string(),
+        },
+        None => SyncOp::Unmark { object, key },
+    }
+}
+
+fn guids(survey: &Survey, back: &[(PoolName, DatasetName)]) -> Vec<Guid> {
+    back.iter()
+        .filter_map(|(_, name)| survey.datasets.get(name).map(|dataset| dataset.guid))
+        .collect()
+}

@@ -1,0 +1,675 @@
+//! A new boot environment: clones of one snapshot of a whole tree, a copy in
+//! another pool, or an empty one.
+//!
+//! The order (DESIGN of the pool's records: `crate::intent`): intent and
+//! snapshots in one transaction group; clones, whose root keeps
+//! `mountpoint=none`, so that whatever a power cut leaves mounts nowhere (ZFS
+//! sets a clone's properties in a later transaction group than the clone, and
+//! until then a child inherits its mountpoint); names in its files; and the
+//! root's mountpoint as the commit point.
+
+use super::{
+    Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
+    intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
+};
+use crate::be::{BeName, BootEnvironment, NewBeName};
+use crate::intent::Undertaking;
+use crate::marker;
+use crate::survey::Survey;
+use crate::zfs::{
+    Canmount, CloneOf, Dataset, DatasetName, Guard, Mountpoint, NameError, PREFIX, PoolName,
+    Setting, SnapshotName, SyncOp, Transfer,
+};
+
+/// What a new environment is made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct From {
+    /// The environment; the running one where none is named.
+    pub environment: Option<BeName>,
+    /// A snapshot of it that there is already.
+    pub snapshot: Option<String>,
+}
+
+/// `create NAME`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The new name.
+    pub name: NewBeName,
+    /// What it is made from.
+    pub from: From,
+    /// What to note about it.
+    pub description: Option<String>,
+    /// Properties for its root.
+    pub settings: Vec<Setting>,
+    /// Another pool to copy it to.
+    pub pool: Option<PoolName>,
+    /// Only the root, without what lies below it.
+    pub shallow: bool,
+}
+
+/// The environment a request is about: the one named, or the running one.
+///
+/// # Errors
+/// Where it does not exist, or none is named and none runs.
+pub fn source<'a>(
+    survey: &'a Survey,
+    attempted: &str,
+    named: Option<&BeName>,
+) -> Result<BootEnvironment<'a>, Refusal> {
+    match named {
+        Some(name) => environment(survey, attempted, name),
+        None => survey.running().ok_or_else(|| {
+            Refusal::new(
+                attempted,
+                "no boot environment is running here to make it from",
+            )
+            .remedy(format!("name one with -e; there are: {}", survey.names()))
+        }),
+    }
+}
+
+/// Properties that only the creation of a dataset sets, or that belong to its
+/// encryption: a clone has its origin's (zfsprops(7)).
+const NEVER_COPIED: [&str; 13] = [
+    "casesensitivity",
+    "normalization",
+    "utf8only",
+    "encryption",
+    "keyformat",
+    "keylocation",
+    "pbkdf2iters",
+    "pbkdf2salt",
+    "volsize",
+    "volblocksize",
+    "version",
+    "canmount",
+    "mountpoint",
+];
+
+/// Properties that print 0 (or the greatest number) for `none` but do not take
+/// it (`zfs_valid_proplist`).
+const LIMITS: [&str; 6] = [
+    "quota",
+    "refquota",
+    "reservation",
+    "refreservation",
+    "filesystem_limit",
+    "snapshot_limit",
+];
+
+fn spelled(name: &str, value: &str) -> String {
+    let none = matches!(value, "0" | "18446744073709551615");
+    if none && LIMITS.contains(&name) {
+        "none".to_owned()
+    } else {
+        value.to_owned()
+    }
+}
+
+/// The settings that make a clone what its source is.
+fn settings_of(survey: &Survey, source: &Dataset) -> Vec<Setting> {
+    let canmount = match source.canmount {
+        Canmount::Off => Canmount::Off,
+        Canmount::On | Canmount::Noauto => Canmount::Noauto,
+    };
+    let mut settings = vec![("canmount".to_owned(), canmount.as_str().to_owned())];
+    let own = survey.properties.get(&source.name).into_iter().flatten();
+    for property in own {
+        if property.name == "mountpoint" {
+            settings.push(("mountpoint".to_owned(), mountpoint_of(survey, source)));
+        } else if !NEVER_COPIED.contains(&property.name.as_str())
+            && !marker::is_identity(&property.name)
+        {
+            settings.push((
+                property.name.clone(),
+                spelled(&property.name, &property.value),
+            ));
+        }
+    }
+    settings
+}
+
+/// The mountpoint as it is stored: without the pool's altroot.
+fn mountpoint_of(survey: &Survey, dataset: &Dataset) -> String {
+    dataset
+        .mountpoint
+        .clone()
+        .without(survey.altroot_of(&dataset.name))
+        .to_string()
+}
+
+fn replace(settings: &mut Vec<Setting>, name: &str, value: &str) {
+    settings.retain(|(other, _)| other != name);
+    settings.push((name.to_owned(), value.to_owned()));
+}
+
+/// What the user asked for the root's properties.
+fn asked_settings(attempted: &str, request: &Request) -> Result<Vec<Setting>, Refusal> {
+    for (name, _) in &request.settings {
+        if matches!(name.as_str(), "canmount" | "mountpoint") || name.starts_with(PREFIX) {
+            return Err(Refusal::new(
+                attempted,
+                format!("-o {name}: beadm-rs sets that itself"),
+            ));
+        }
+    }
+    let mut settings = request.settings.clone();
+    if let Some(text) = &request.description {
+        settings.push((format!("{PREFIX}description"), text.clone()));
+    }
+    Ok(settings)
+}
+
+/// A dataset of the source with its snapshot and its place in the new tree.
+struct Piece<'a> {
+    source: &'a Dataset,
+    snapshot: SnapshotName,
+    target: DatasetName,
+}
+
+/// Checks that are the same for every kind of creation; the new root's name.
+fn new_root(
+    survey: &Survey,
+    attempted: &str,
+    request: &Request,
+    beroot: &DatasetName,
+) -> Result<DatasetName, Refusal> {
+    changeable(survey, attempted, [&survey.beroot.pool(), &beroot.pool()])?;
+    let root = request
+        .name
+        .name()
+        .below(beroot)
+        .map_err(bad_name(attempted))?;
+    if survey.datasets.contains_key(&root) {
+        return Err(Refusal::new(attempted, format!("{root} exists already")));
+    }
+    Ok(root)
+}
+
+/// The plan of `create NAME`. The survey has the source's properties.
+///
+/// # Errors
+/// Why it is refused.
+pub fn plan(survey: &Survey, request: &Request) -> Planned {
+    let attempted = format!("create {}", request.name.name());
+    let source = source(survey, &attempted, request.from.environment.as_ref())?;
+    finished(survey, &attempted, &source)?;
+    changeable(survey, &attempted, &pools_of(&source))?;
+    readable(&attempted, &source)?;
+    match &request.pool {
+        Some(pool) if *pool != survey.beroot.pool() => {
+            copy(survey, request, &attempted, &source, pool)
+        }
+        _ => clone(survey, request, &attempted, &source),
+    }
+}
+
+/// A locked or half-received source cannot be made sense of, and one without
+/// a mountpoint would never be an environment.
+fn readable(attempted: &str, source: &BootEnvironment<'_>) -> Result<(), Refusal> {
+    if source.root.mountpoint == Mountpoint::None {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "{} has no mountpoint, so that it cannot be booted",
+                source.root.name
+            ),
+        )
+        .remedy(format!("zfs set mountpoint=/ {}", source.root.name)));
+    }
+    unlocked(attempted, source)?;
+    for dataset in source.datasets() {
+        if dataset.receiving {
+            return Err(Refusal::new(
+                attempted,
+                format!("{} is being received", dataset.name),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The pieces of the source: everything, or only the roots.
+fn pieces<'a>(
+    survey: &Survey,
+    request: &Request,
+    attempted: &str,
+    source: &BootEnvironment<'a>,
+    new: impl Fn(&Dataset) -> Result<DatasetName, Refusal>,
+    component: &str,
+) -> Result<Vec<Piece<'a>>, Refusal> {
+    let roots = source.roots();
+    source
+        .datasets()
+        .into_iter()
+        .filter(|dataset| !request.shallow || roots.iter().any(|root| root.guid == dataset.guid))
+        .map(|dataset| {
+            let snapshot = dataset
+                .name
+                .snapshot(component)
+                .map_err(bad_name(attempted))?;
+            if request.from.snapshot.is_some() && survey.snapshot(&snapshot).is_none() {
+                return Err(
+                    Refusal::new(attempted, format!("there is no snapshot {snapshot}")).remedy(
+                        "every dataset of the environment needs the snapshot; \
+                     --shallow takes the root alone",
+                    ),
+                );
+            }
+            Ok(Piece {
+                source: dataset,
+                snapshot,
+                target: new(dataset)?,
+            })
+        })
+        .collect()
+}
+
+fn note_apart(plan: &mut Plan, source: &BootEnvironment<'_>, shallow: bool) {
+    if shallow {
+        return;
+    }
+    for (dataset, why) in source.apart() {
+        plan.notes.push(format!(
+            "{} is {} and is not cloned",
+            dataset.name,
+            why.as_str()
+        ));
+    }
+}
+
+/// Snapshots of the pieces of one pool, each marked as this operation's as soon
+/// as it is there: where one fails (`snapshot_limit`), those before it can be
+/// taken back.
+fn snapshots(survey: &Survey, pieces: &[&Piece<'_>]) -> Vec<SyncOp> {
+    pieces
+        .iter()
+        .flat_map(|piece| {
+            [
+                SyncOp::Snapshot {
+                    snapshot: piece.snapshot.clone(),
+                },
+                SyncOp::Mark {
+                    object: piece.snapshot.to_string(),
+                    key: "op".to_owned(),
+                    text: snapshot_text(survey),
+                },
+            ]
+        })
+        .collect()
+}
+
+fn snapshot_text(survey: &Survey) -> String {
+    format!("{} create", survey.id)
+}
+
+/// The end of the snapshots of one pool.
+fn without_snapshots(survey: &Survey, pieces: &[&Piece<'_>]) -> Vec<SyncOp> {
+    pieces
+        .iter()
+        .map(|piece| SyncOp::Destroy {
+            object: piece.snapshot.to_string(),
+            guard: Guard::Mark {
+                key: "op".to_owned(),
+                text: snapshot_text(survey),
+            },
+            missing_ok: true,
+        })
+        .collect()
+}
+
+fn clone(
+    survey: &Survey,
+    request: &Request,
+    attempted: &str,
+    source: &BootEnvironment<'_>,
+) -> Planned {
+    let new = new_root(survey, attempted, request, &survey.beroot)?;
+    let own = request.from.snapshot.is_none();
+    let component = request
+        .from
+        .snapshot
+        .clone()
+        .unwrap_or_else(|| snapshot_component(survey));
+    let mut roots = Vec::new();
+    for root in source.roots() {
+        let parent = root.name.parent().unwrap_or_else(|| root.name.clone());
+        let target = request
+            .name
+            .name()
+            .below(&parent)
+            .map_err(bad_name(attempted))?;
+        if survey.datasets.contains_key(&target) {
+            return Err(Refusal::new(attempted, format!("{target} exists already")));
+        }
+        roots.push((root.name.clone(), target));
+    }
+    let place = |dataset: &Dataset| {
+        roots
+            .iter()
+            .find(|(from, _)| dataset.name.is_within(from))
+            .map_or(Ok(dataset.name.clone()), |(from, to)| {
+                dataset.name.moved(from, to).map_err(bad_name(attempted))
+            })
+    };
+    let pieces = pieces(survey, request, attempted, source, place, &component)?;
+    let asked = asked_settings(attempted, request)?;
+
+    let mut plan = Plan::new(survey, "create");
+    note_apart(&mut plan, source, request.shallow);
+    let (intent, bytes) = intent_mark(
+        survey,
+        Undertaking::Create {
+            roots: roots.iter().map(|(_, to)| to.clone()).collect(),
+            from: roots.iter().map(|(from, _)| from.clone()).collect(),
+            snapshot: component,
+            own,
+            mountpoint: mountpoint_of(survey, source.root),
+        },
+    );
+    fits(attempted, bytes)?;
+    for (index, pool) in pools_of(source).iter().enumerate() {
+        let here: Vec<&Piece<'_>> = pieces
+            .iter()
+            .filter(|piece| piece.target.pool() == *pool)
+            .collect();
+        let mut operations = Vec::new();
+        let mut undo = Vec::new();
+        if own {
+            operations = snapshots(survey, &here);
+            undo = without_snapshots(survey, &here);
+        }
+        if index == 0 {
+            operations.insert(0, intent.clone());
+            undo.push(intent_clear(survey));
+        }
+        if operations.is_empty() {
+            continue;
+        }
+        let name = if index == 0 {
+            "snapshot"
+        } else {
+            "snapshot-boot"
+        };
+        let action = Action::Transact {
+            pool: pool.clone(),
+            operations,
+        };
+        plan.steps
+            .push(Step::new(name, action).undone_by(vec![Action::Transact {
+                pool: pool.clone(),
+                operations: undo,
+            }]));
+    }
+    let clones: Vec<CloneOf> = pieces
+        .iter()
+        .map(|piece| {
+            let mut settings = settings_of(survey, piece.source);
+            if piece.target == new {
+                for (name, value) in &asked {
+                    replace(&mut settings, name, value);
+                }
+                replace(&mut settings, "mountpoint", "none");
+            }
+            CloneOf {
+                snapshot: piece.snapshot.clone(),
+                target: piece.target.clone(),
+                settings,
+            }
+        })
+        .collect();
+    let undo = undo_clones(&clones, &pools_of(source));
+    plan.steps
+        .push(Step::new("clone", Action::Clone { clones }).undone_by(undo));
+    plan.steps.push(Step::new(
+        "rewrite",
+        Action::Rewrite {
+            dataset: new.clone(),
+            moves: roots,
+        },
+    ));
+    commit(survey, &mut plan, &new, &mountpoint_of(survey, source.root));
+    plan.outcome = format!(
+        "{} is a clone of {}{}",
+        request.name.name(),
+        source.name(),
+        request
+            .from
+            .snapshot
+            .as_ref()
+            .map(|snapshot| format!("@{snapshot}"))
+            .unwrap_or_default()
+    );
+    Ok(plan)
+}
+
+/// Children first; a clone is this operation's by the snapshot it comes from.
+fn undo_clones(clones: &[CloneOf], pools: &[PoolName]) -> Vec<Action> {
+    pools
+        .iter()
+        .map(|pool| Action::Transact {
+            pool: pool.clone(),
+            operations: clones
+                .iter()
+                .rev()
+                .filter(|clone| clone.target.pool() == *pool)
+                .map(|clone| SyncOp::Destroy {
+                    object: clone.target.to_string(),
+                    guard: Guard::Origin(clone.snapshot.clone()),
+                    missing_ok: true,
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+/// The root's mountpoint makes it an environment; then the intent goes.
+fn commit(survey: &Survey, plan: &mut Plan, root: &DatasetName, mountpoint: &str) {
+    let set = Action::Set {
+        dataset: root.clone(),
+        settings: vec![("mountpoint".to_owned(), mountpoint.to_owned())],
+    };
+    plan.steps.push(Step::new("commit", set).commits());
+    plan.transact("finish", &survey.beroot.pool(), vec![intent_clear(survey)]);
+}
+
+/// What marks a received dataset as this operation's until it is committed.
+fn transfer_mark(survey: &Survey) -> Setting {
+    (format!("{PREFIX}op"), survey.id.to_string())
+}
+
+/// Where the environments of another pool are.
+///
+/// # Errors
+/// Where the name is too long.
+pub fn beroot_in(beroot: &DatasetName, pool: &PoolName) -> Result<DatasetName, NameError> {
+    DatasetName::from(pool.clone()).child(beroot.leaf())
+}
+
+fn copy(
+    survey: &Survey,
+    request: &Request,
+    attempted: &str,
+    source: &BootEnvironment<'_>,
+    pool: &PoolName,
+) -> Planned {
+    changeable(survey, attempted, [pool])?;
+    let beroot = beroot_in(&survey.beroot, pool).map_err(bad_name(attempted))?;
+    if !survey.datasets.contains_key(&beroot) {
+        return Err(
+            Refusal::new(attempted, format!("there is no dataset {beroot}")).remedy(format!(
+                "zfs create -o canmount=off -o mountpoint=none {beroot}"
+            )),
+        );
+    }
+    let new = new_root(survey, attempted, request, &beroot)?;
+    let component = request
+        .from
+        .snapshot
+        .clone()
+        .unwrap_or_else(|| snapshot_component(survey));
+    let place = |dataset: &Dataset| {
+        dataset
+            .name
+            .moved(&source.root.name, &new)
+            .map_err(bad_name(attempted))
+    };
+    let pieces: Vec<Piece<'_>> = pieces(survey, request, attempted, source, place, &component)?
+        .into_iter()
+        .filter(|piece| piece.source.name.is_within(&source.root.name))
+        .collect();
+    let asked = asked_settings(attempted, request)?;
+
+    let mut plan = Plan::new(survey, "create");
+    note_apart(&mut plan, source, request.shallow);
+    if source.roots().len() > 1 {
+        plan.notes.push(
+            "/boot on a pool of its own is not copied: the new pool needs a /boot of its own"
+                .to_owned(),
+        );
+    }
+    let own = request.from.snapshot.is_none();
+    let (intent, bytes) = intent_mark(
+        survey,
+        Undertaking::Copy {
+            root: new.clone(),
+            from: source.root.name.clone(),
+            snapshot: component,
+            mountpoint: mountpoint_of(survey, source.root),
+        },
+    );
+    fits(attempted, bytes)?;
+    let all: Vec<&Piece<'_>> = pieces.iter().collect();
+    let mut operations = vec![intent];
+    let mut undo = Vec::new();
+    if own {
+        operations.extend(snapshots(survey, &all));
+        undo = without_snapshots(survey, &all);
+    }
+    undo.push(intent_clear(survey));
+    let here = survey.beroot.pool();
+    let action = Action::Transact {
+        pool: here.clone(),
+        operations,
+    };
+    plan.steps.push(
+        Step::new("snapshot", action).undone_by(vec![Action::Transact {
+            pool: here.clone(),
+            operations: undo,
+        }]),
+    );
+    let (key, id) = transfer_mark(survey);
+    let guard = Guard::Setting {
+        key: "op".to_owned(),
+        value: id.clone(),
+    };
+    let mut received = Vec::new();
+    for piece in &pieces {
+        let mut settings = settings_of(survey, piece.source);
+        settings.push((key.clone(), id.clone()));
+        if piece.target == new {
+            for (name, value) in &asked {
+                replace(&mut settings, name, value);
+            }
+            replace(&mut settings, "mountpoint", "none");
+        }
+        let arrived = piece
+            .target
+            .snapshot(piece.snapshot.component())
+            .map_err(bad_name(attempted))?;
+        let gone = [arrived.to_string(), piece.target.to_string()].map(|object| SyncOp::Destroy {
+            object,
+            guard: guard.clone(),
+            missing_ok: true,
+        });
+        let transfer = Transfer {
+            snapshot: piece.snapshot.clone(),
+            target: piece.target.clone(),
+            settings,
+            raw: piece.source.encryption_root.is_some(),
+        };
+        plan.steps.push(
+            Step::new("transfer", Action::Transfer(transfer)).undone_by(vec![Action::Transact {
+                pool: pool.clone(),
+                operations: gone.to_vec(),
+            }]),
+        );
+        received.push((piece.target.clone(), arrived));
+    }
+    if source.root.encryption_root.is_some() {
+        // A raw stream arrives locked, each dataset with its key for itself.
+        plan.notes.push(format!(
+            "the copy arrives encrypted and locked: zfs load-key -r {new}, with the key of {}; \
+             dataset names in its fstab and zfs-list.cache are those of {} still",
+            source.root.name,
+            source.name()
+        ));
+    } else {
+        plan.steps.push(Step::new(
+            "rewrite",
+            Action::Rewrite {
+                dataset: new.clone(),
+                moves: vec![(source.root.name.clone(), new.clone())],
+            },
+        ));
+    }
+    let set = Action::Set {
+        dataset: new.clone(),
+        settings: vec![("mountpoint".to_owned(), mountpoint_of(survey, source.root))],
+    };
+    plan.steps.push(Step::new("commit", set).commits());
+    // The snapshots have done their work on both sides.
+    let tidy = received
+        .iter()
+        .map(|(_, arrived)| SyncOp::Destroy {
+            object: arrived.to_string(),
+            guard: guard.clone(),
+            missing_ok: true,
+        })
+        .chain(received.iter().map(|(target, _)| SyncOp::Unmark {
+            object: target.to_string(),
+            key: "op".to_owned(),
+        }))
+        .collect();
+    plan.transact("tidy", pool, tidy);
+    let mut last = if own {
+        without_snapshots(survey, &all)
+    } else {
+        Vec::new()
+    };
+    last.push(intent_clear(survey));
+    plan.transact("finish", &here, last);
+    plan.outcome = format!("{new} is a copy of {}", source.root.name);
+    Ok(plan)
+}
+
+/// The plan of `create --empty NAME`.
+///
+/// # Errors
+/// Why it is refused.
+pub fn plan_empty(survey: &Survey, request: &Request) -> Planned {
+    let attempted = format!("create {}", request.name.name());
+    let root = new_root(survey, &attempted, request, &survey.beroot)?;
+    let mut settings = vec![
+        ("canmount".to_owned(), Canmount::Noauto.as_str().to_owned()),
+        (
+            "mountpoint".to_owned(),
+            Mountpoint::Path("/".into()).to_string(),
+        ),
+    ];
+    settings.extend(asked_settings(&attempted, request)?);
+    let mut plan = Plan::new(survey, "create");
+    // One call of ZFS, which does it all or nothing: no intent is needed.
+    plan.steps.push(
+        Step::new(
+            "commit",
+            Action::CreateDataset {
+                dataset: root,
+                settings,
+            },
+        )
+        .commits(),
+    );
+    plan.outcome = format!("{} is empty", request.name.name());
+    Ok(plan)
+}

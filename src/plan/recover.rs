@@ -1,0 +1,397 @@
+//! What to do about an operation that began and did not end: complete it where
+//! it was committed, take it back where not. What is not provably the
+//! operation's own is never touched.
+
+use super::graph::Graph;
+use super::{
+    Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
+};
+use crate::intent::{Intent, Undertaking};
+use crate::survey::{Found, Survey};
+use crate::zfs::{Dataset, DatasetName, Guard, Guid, SnapshotName, SyncOp};
+
+/// The plan that ends an unfinished operation; `None` where there is none.
+///
+/// # Errors
+/// Why it is refused.
+pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
+    let attempted = "recover";
+    let intent = match survey.intent() {
+        None => return Ok(None),
+        // `changeable` says why, and what to do.
+        Some(Found::Unreadable(_)) => {
+            return changeable(survey, attempted, []).map(|()| None);
+        }
+        Some(Found::Intent(intent)) => intent,
+    };
+    changeable(survey, attempted, [&survey.beroot.pool()])?;
+    let mut plan = match &intent.undertaking {
+        Undertaking::Create {
+            roots,
+            from,
+            snapshot,
+            own,
+            mountpoint,
+        } => {
+            let done = is_committed(survey, roots.first(), mountpoint);
+            create(survey, &intent, [roots, from], snapshot, *own, done)
+        }
+        Undertaking::Copy {
+            root,
+            from,
+            snapshot,
+            mountpoint,
+        } => {
+            let done = is_committed(survey, Some(root), mountpoint);
+            copy(survey, &intent, [root, from], snapshot, done)
+        }
+        Undertaking::Activate {
+            target,
+            back,
+            failback,
+        } => activate(survey, *target, back, *failback),
+        Undertaking::Destroy { roots, keep_origin } => {
+            finish_destroy(survey, &intent, roots, *keep_origin)?
+        }
+        Undertaking::Rename { moves } => finish_rename(survey, &intent, moves),
+        Undertaking::Rollback { root, snapshot } => finish_rollback(survey, root, snapshot)?,
+    };
+    plan.operation = "recover";
+    // Each step can be repeated; none is undone.
+    if let Some(first) = plan.steps.first_mut() {
+        first.commit = true;
+    }
+    for step in &mut plan.steps {
+        step.undo.clear();
+    }
+    Ok(Some(plan))
+}
+
+fn took_back(intent: &Intent) -> String {
+    format!(
+        "{} {}, begun {}, was interrupted and is taken back",
+        intent.undertaking.command(),
+        intent.undertaking.object(),
+        intent.at.format("%Y-%m-%d %H:%M:%SZ")
+    )
+}
+
+fn completed(undertaking: &Undertaking) -> String {
+    format!(
+        "{} {} was interrupted after its commit point and is complete now",
+        undertaking.command(),
+        undertaking.object()
+    )
+}
+
+fn clear(survey: &Survey, plan: &mut Plan, mut operations: Vec<SyncOp>) {
+    operations.push(intent_clear(survey));
+    plan.transact("finish", &survey.beroot.pool(), operations);
+}
+
+/// Destroys datasets children first, per pool.
+fn take_away<'a>(
+    plan: &mut Plan,
+    datasets: impl DoubleEndedIterator<Item = &'a Dataset>,
+    operations_of: impl Fn(&Dataset) -> Vec<SyncOp>,
+) {
+    for dataset in datasets.rev() {
+        let pool = dataset.name.pool();
+        let operations = operations_of(dataset);
+        match plan.steps.last_mut() {
+            Some(Step {
+                action:
+                    Action::Transact {
+                        pool: last,
+                        operations: before,
+                    },
+                ..
+            }) if *last == pool => before.extend(operations),
+            _ => plan.transact("take-back", &pool, operations),
+        }
+    }
+}
+
+/// Whether a new root got its mountpoint: create's commit.
+///
+/// Until its properties are set, a clone inherits a mountpoint from the beroot,
+/// which is another one: the name of the clone is part of it.
+fn is_committed(survey: &Survey, root: Option<&DatasetName>, mountpoint: &str) -> bool {
+    root.and_then(|root| survey.datasets.get(root))
+        .is_some_and(|dataset| {
+            let altroot = survey.altroot_of(&dataset.name);
+            dataset.mountpoint.clone().without(altroot).to_string() == mountpoint
+        })
+}
+
+fn create(
+    survey: &Survey,
+    intent: &Intent,
+    [roots, from]: [&[DatasetName]; 2],
+    snapshot: &str,
+    own: bool,
+    committed: bool,
+) -> Plan {
+    let mut plan = Plan::new(survey, "recover");
+    if committed {
+        plan.outcome = completed(&intent.undertaking);
+        clear(survey, &mut plan, Vec::new());
+        return plan;
+    }
+    plan.outcome = took_back(intent);
+    // A clone is the operation's by the snapshot it comes from, marked or not.
+    let clones: Vec<(&Dataset, SnapshotName)> = roots
+        .iter()
+        .zip(from)
+        .flat_map(|(root, from)| {
+            survey
+                .within(root)
+                .map(move |dataset| (dataset, root, from))
+        })
+        .filter_map(|(dataset, root, from)| {
+            let source = dataset.name.moved(root, from).ok()?;
+            let origin = source.snapshot(snapshot).ok()?;
+            (dataset.origin.as_ref() == Some(&origin)).then_some((dataset, origin))
+        })
+        .collect();
+    take_away(
+        &mut plan,
+        clones.iter().map(|(dataset, _)| *dataset),
+        |dataset| {
+            clones
+                .iter()
+                .filter(|(other, _)| other.guid == dataset.guid)
+                .map(|(_, origin)| SyncOp::Destroy {
+                    object: dataset.name.to_string(),
+                    guard: Guard::Origin(origin.clone()),
+                    missing_ok: true,
+                })
+                .collect()
+        },
+    );
+    if own {
+        for from in from {
+            let operations = own_snapshots(survey, intent, from, snapshot);
+            plan.transact("take-back-snapshots", &from.pool(), operations);
+        }
+    }
+    clear(survey, &mut plan, Vec::new());
+    plan
+}
+
+/// The end of the snapshots the operation took of a tree.
+fn own_snapshots(
+    survey: &Survey,
+    intent: &Intent,
+    from: &DatasetName,
+    component: &str,
+) -> Vec<SyncOp> {
+    let text = format!("{} create", intent.id);
+    survey
+        .within(from)
+        .flat_map(|dataset| &dataset.snapshots)
+        .filter(|snapshot| {
+            snapshot.name.component() == component
+                && crate::marker::read(&snapshot.marks, "op", snapshot.guid) == Some(&text)
+        })
+        .map(|snapshot| SyncOp::Destroy {
+            object: snapshot.name.to_string(),
+            guard: Guard::Guid(snapshot.guid),
+            missing_ok: true,
+        })
+        .collect()
+}
+
+fn copy(
+    survey: &Survey,
+    intent: &Intent,
+    [root, from]: [&DatasetName; 2],
+    component: &str,
+    committed: bool,
+) -> Plan {
+    let mut plan = Plan::new(survey, "recover");
+    let sent: Vec<Guid> = survey
+        .within(from)
+        .flat_map(|dataset| &dataset.snapshots)
+        .filter(|snapshot| snapshot.name.component() == component)
+        .map(|snapshot| snapshot.guid)
+        .collect();
+    let arrived = |dataset: &Dataset| {
+        dataset
+            .snapshots
+            .iter()
+            .find(|snapshot| {
+                snapshot.name.component() == component && sent.contains(&snapshot.guid)
+            })
+            .map(|snapshot| SyncOp::Destroy {
+                object: snapshot.name.to_string(),
+                guard: Guard::Guid(snapshot.guid),
+                missing_ok: true,
+            })
+    };
+    if committed {
+        plan.outcome = completed(&intent.undertaking);
+        let tidy = survey
+            .within(root)
+            .flat_map(|dataset| {
+                arrived(dataset).into_iter().chain([SyncOp::Unmark {
+                    object: dataset.name.to_string(),
+                    key: "op".to_owned(),
+                }])
+            })
+            .collect();
+        plan.transact("tidy", &root.pool(), tidy);
+    } else {
+        plan.outcome = took_back(intent);
+        // Its own by the mark, or by the snapshot that was sent.
+        let id = intent.id.to_string();
+        let own: Vec<&Dataset> = survey
+            .within(root)
+            .filter(|dataset| dataset.marks.get("op") == Some(&id) || arrived(dataset).is_some())
+            .collect();
+        take_away(&mut plan, own.into_iter(), |dataset| {
+            arrived(dataset)
+                .into_iter()
+                .chain([SyncOp::Destroy {
+                    object: dataset.name.to_string(),
+                    guard: Guard::Guid(dataset.guid),
+                    missing_ok: true,
+                }])
+                .collect()
+        });
+    }
+    let snapshots = own_snapshots(survey, intent, from, component);
+    clear(survey, &mut plan, snapshots);
+    plan
+}
+
+fn activate(survey: &Survey, target: Guid, back: &[Guid], failback: Option<Guid>) -> Plan {
+    let mut plan = Plan::new(survey, "recover");
+    let Some(environment) = survey.environment_with(target) else {
+        plan.outcome = "the environment that was being activated is gone".to_owned();
+        clear(survey, &mut plan, Vec::new());
+        return plan;
+    };
+    let name = environment.name();
+    if environment.is_next() {
+        plan.outcome = format!("activate {name} was interrupted and is complete now");
+        let confirmed = SyncOp::Mark {
+            object: survey.beroot.to_string(),
+            key: "confirmed".to_owned(),
+            text: target.to_string(),
+        };
+        clear(survey, &mut plan, vec![confirmed]);
+        return plan;
+    }
+    plan.outcome = format!("activate {name} was interrupted and is taken back");
+    let mut graph = Graph::of(survey);
+    let roots = environment.roots();
+    for guid in back {
+        let dataset = survey.datasets.values().find(|other| other.guid == *guid);
+        let Some(dataset) = dataset else { continue };
+        // Only where it hangs on the target because of the promotion.
+        let hangs = graph
+            .node(&dataset.name)
+            .and_then(|node| node.origin.as_ref())
+            .is_some_and(|origin| {
+                roots
+                    .iter()
+                    .any(|root| origin.dataset().is_within(&root.name))
+            });
+        if hangs && graph.promote(&dataset.name).is_ok() {
+            let promote = SyncOp::Promote {
+                dataset: dataset.name.clone(),
+                checked: false,
+            };
+            take_away(&mut plan, [dataset].into_iter(), |_| vec![promote.clone()]);
+        }
+    }
+    let object = environment.root.name.to_string();
+    let key = "failback".to_owned();
+    let record = match failback {
+        Some(guid) => SyncOp::Mark {
+            object,
+            key,
+            text: guid.to_string(),
+        },
+        None => SyncOp::Unmark { object, key },
+    };
+    clear(survey, &mut plan, vec![record]);
+    plan
+}
+
+fn finish_destroy(
+    survey: &Survey,
+    intent: &Intent,
+    roots: &[(DatasetName, Guid)],
+    keep_origin: bool,
+) -> Planned {
+    let mut plan = Plan::new(survey, "recover");
+    let left: Vec<&Dataset> = roots
+        .iter()
+        .filter_map(|(name, guid)| {
+            survey
+                .datasets
+                .get(name)
+                .filter(|dataset| dataset.guid == *guid)
+        })
+        .collect();
+    if left.is_empty() {
+        clear(survey, &mut plan, Vec::new());
+    } else {
+        destroy::append(survey, "recover", &left, keep_origin, &mut plan)?;
+    }
+    plan.outcome = completed(&intent.undertaking);
+    Ok(plan)
+}
+
+fn finish_rename(
+    survey: &Survey,
+    intent: &Intent,
+    moves: &[(Guid, DatasetName, DatasetName)],
+) -> Plan {
+    let mut plan = Plan::new(survey, "recover");
+    let at = |name: &DatasetName, guid: Guid| {
+        survey
+            .datasets
+            .get(name)
+            .is_some_and(|dataset| dataset.guid == guid)
+    };
+    let committed = moves.first().is_some_and(|(guid, _, to)| at(to, *guid));
+    if committed {
+        let left: Vec<(Guid, DatasetName, DatasetName)> = moves
+            .iter()
+            .filter(|(guid, from, _)| at(from, *guid))
+            .cloned()
+            .collect();
+        rename::append(&mut plan, moves, &left);
+        plan.outcome = completed(&intent.undertaking);
+    } else {
+        plan.outcome = "rename was interrupted before anything was renamed".to_owned();
+    }
+    clear(survey, &mut plan, Vec::new());
+    plan
+}
+
+fn finish_rollback(survey: &Survey, root: &DatasetName, component: &str) -> Planned {
+    let mut plan = Plan::new(survey, "recover");
+    match survey.environment_at(root) {
+        Some(environment) => {
+            let pools = super::pools_of(&environment);
+            rollback::append(
+                survey,
+                "recover",
+                &environment,
+                component,
+                &pools,
+                &mut plan,
+            )?;
+            plan.outcome = format!("rollback to {root}@{component} is complete now");
+        }
+        None => {
+            clear(survey, &mut plan, Vec::new());
+            plan.outcome = format!("{root} is gone, and with it what was interrupted");
+        }
+    }
+    Ok(plan)
+}

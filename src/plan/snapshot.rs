@@ -1,0 +1,158 @@
+//! A snapshot of a whole boot environment: `snapshot`, `create BE@SNAP`, and
+//! its end, `destroy BE@SNAP`.
+
+use super::create::source;
+use super::{
+    Action, Plan, Planned, Refusal, Step, bad_name, changeable, finished, pools_of,
+    snapshot_component,
+};
+use crate::be::BeName;
+use crate::survey::Survey;
+use crate::zfs::{Guard, SnapshotName, SyncOp};
+
+/// `snapshot [NAME[@SNAP]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The environment; the running one where none is named.
+    pub environment: Option<BeName>,
+    /// The part after `@`; made up where none is given.
+    pub snapshot: Option<String>,
+}
+
+/// The plan of a snapshot.
+///
+/// # Errors
+/// Why it is refused.
+pub fn plan(survey: &Survey, request: &Request) -> Planned {
+    let attempted = "take a snapshot";
+    let source = source(survey, attempted, request.environment.as_ref())?;
+    let attempted = format!("take a snapshot of {}", source.name());
+    finished(survey, &attempted, &source)?;
+    let pools = pools_of(&source);
+    changeable(survey, &attempted, &pools)?;
+    let component = request
+        .snapshot
+        .clone()
+        .unwrap_or_else(|| snapshot_component(survey));
+    let mut plan = Plan::new(survey, "snapshot");
+    let datasets = source.datasets();
+    for (index, pool) in pools.iter().enumerate() {
+        let mut operations = Vec::new();
+        let mut undo = Vec::new();
+        for dataset in datasets
+            .iter()
+            .filter(|dataset| dataset.name.pool() == *pool)
+        {
+            let snapshot: SnapshotName = dataset
+                .name
+                .snapshot(&component)
+                .map_err(bad_name(&attempted))?;
+            if survey.snapshot(&snapshot).is_some() {
+                return Err(Refusal::new(
+                    &attempted,
+                    format!("{snapshot} exists already"),
+                ));
+            }
+            undo.push(SyncOp::Destroy {
+                object: snapshot.to_string(),
+                guard: Guard::Mark {
+                    key: "op".to_owned(),
+                    text: format!("{} snapshot", survey.id),
+                },
+                missing_ok: true,
+            });
+            // Marked as soon as it is there: where a later one fails, it can be
+            // taken back.
+            let mark = SyncOp::Mark {
+                object: snapshot.to_string(),
+                key: "op".to_owned(),
+                text: format!("{} snapshot", survey.id),
+            };
+            operations.extend([SyncOp::Snapshot { snapshot }, mark]);
+        }
+        let name = if index == 0 {
+            "snapshot"
+        } else {
+            "snapshot-boot"
+        };
+        let action = Action::Transact {
+            pool: pool.clone(),
+            operations,
+        };
+        plan.steps
+            .push(Step::new(name, action).undone_by(vec![Action::Transact {
+                pool: pool.clone(),
+                operations: undo,
+            }]));
+    }
+    plan.outcome = format!("{}@{component} is taken", source.name());
+    Ok(plan)
+}
+
+/// The plan of `destroy BE@SNAP`.
+///
+/// # Errors
+/// Why it is refused: held, or something was cloned from it.
+pub fn plan_destroy(survey: &Survey, be: &BeName, component: &str) -> Planned {
+    let attempted = format!("destroy {be}@{component}");
+    let environment = super::environment(survey, &attempted, be)?;
+    let pools = pools_of(&environment);
+    changeable(survey, &attempted, &pools)?;
+    let found: Vec<_> = environment
+        .everything()
+        .flat_map(|dataset| &dataset.snapshots)
+        .filter(|snapshot| snapshot.name.component() == component)
+        .collect();
+    if found.is_empty() {
+        let mut names: Vec<&str> = environment
+            .root
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.name.component())
+            .collect();
+        names.dedup();
+        return Err(Refusal::new(
+            &attempted,
+            format!("no dataset of {be} has a snapshot of that name"),
+        )
+        .remedy(format!("its snapshots: {}", names.join(", "))));
+    }
+    for snapshot in &found {
+        if snapshot.holds > 0 {
+            return Err(
+                Refusal::new(&attempted, format!("{} is held", snapshot.name)).remedy(format!(
+                    "zfs holds {} names the tags; zfs release TAG {}",
+                    snapshot.name, snapshot.name
+                )),
+            );
+        }
+        if let Some(clone) = snapshot.clones.first() {
+            return Err(Refusal::new(
+                &attempted,
+                format!("{clone} is a clone of {}", snapshot.name),
+            )
+            .remedy(format!(
+                "promote or destroy {clone} first (activating an environment promotes it)"
+            )));
+        }
+    }
+    let mut plan = Plan::new(survey, "destroy");
+    for pool in &pools {
+        let operations = found
+            .iter()
+            .filter(|snapshot| snapshot.name.dataset().pool() == *pool)
+            .map(|snapshot| SyncOp::Destroy {
+                object: snapshot.name.to_string(),
+                guard: Guard::Guid(snapshot.guid),
+                missing_ok: false,
+            })
+            .collect();
+        plan.transact("destroy-snapshots", pool, operations);
+    }
+    // There is no way back from the first of them.
+    if let Some(first) = plan.steps.first_mut() {
+        first.commit = true;
+    }
+    plan.outcome = format!("{be}@{component} is gone");
+    Ok(plan)
+}

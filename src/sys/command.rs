@@ -1,0 +1,106 @@
+//! The one place child processes are started: absolute path, argument array,
+//! cleared environment, no shell, standard error kept.
+
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use camino::{Utf8Path, Utf8PathBuf};
+use tracing::debug;
+
+/// Where system programs are looked for, in this order; never in `$PATH`,
+/// which belongs to whoever called sudo.
+const DIRECTORIES: [&str; 6] = [
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    "/usr/local/sbin",
+    "/usr/local/bin",
+];
+
+/// `LC_ALL`: with plain `C` OpenZFS prints truncated JSON for non-ASCII values
+/// and exits 0 (`libnvpair_json.c` ignores what mbrtowc(3) says).
+const LOCALE: &str = "C.UTF-8";
+
+/// The absolute path of a system program, or `None` where it is not installed.
+#[must_use]
+pub fn find(program: &str) -> Option<Utf8PathBuf> {
+    DIRECTORIES
+        .iter()
+        .map(|directory| Utf8Path::new(directory).join(program))
+        .find(|path| path.is_file())
+}
+
+/// What a child process left behind.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Everything it wrote on standard output.
+    pub stdout: Vec<u8>,
+    /// Everything it wrote on standard error, trimmed.
+    pub stderr: String,
+}
+
+/// A command ready to be started, with the environment every child gets.
+#[must_use]
+pub fn command(program: &Utf8Path, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", DIRECTORIES.join(":"))
+        .env("LC_ALL", LOCALE)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Its own process group: Ctrl-C is for this program, which then undoes
+        // what the child did, not for a child in the middle of its work.
+        .process_group(0);
+    command
+}
+
+/// Runs a program to its end.
+///
+/// # Errors
+/// Where it cannot be started or its output not be read; a failing exit
+/// status is not an error here.
+pub fn run(program: &Utf8Path, arguments: &[String], input: Option<&str>) -> io::Result<Finished> {
+    let mut command = command(program, arguments);
+    if input.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    let started = std::time::Instant::now();
+    let mut child = command.spawn()?;
+    if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
+        // A child that ends without reading says why on standard error.
+        match pipe.write_all(text.as_bytes()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            _ => {}
+        }
+    }
+    let finished = finish(child)?;
+    debug!(
+        program = %program,
+        ?arguments,
+        status = %finished.status,
+        milliseconds = started.elapsed().as_millis(),
+        stderr = finished.stderr,
+        "child"
+    );
+    Ok(finished)
+}
+
+/// Waits for a child and takes what it wrote.
+///
+/// # Errors
+/// Where its output cannot be read.
+pub fn finish(child: Child) -> io::Result<Finished> {
+    let output = child.wait_with_output()?;
+    Ok(Finished {
+        status: output.status,
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+    })
+}

@@ -1,0 +1,4 @@
+//! Below the operating system's concepts: child processes and the lock file.
+
+pub mod command;
+pub mod lock;

@@ -1,0 +1,508 @@
+//! ZFS as this program sees it: one trait, [`Zfs`], implemented by an engine.
+//!
+//! - [`cli`]: the default; drives `zfs` and `zpool`.
+//! - [`sim`]: a simulated pool in a directory, for trying out and for tests.
+//! - [`name`], [`error`]: the vocabulary; [`parse`]: pure readers of what
+//!   `zfs` and `zpool` print.
+
+pub mod cli;
+pub mod error;
+pub mod name;
+pub mod parse;
+pub mod sim;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+pub use error::{Error, ErrorKind, Result};
+pub use name::{DatasetName, NameError, PoolName, SnapshotName};
+
+/// The prefix of every user property this program sets.
+pub const PREFIX: &str = "org.beadm-rs:";
+
+/// ZFS's own identity of a pool, dataset or snapshot.
+///
+/// It survives a rename; a dataset that was received elsewhere has a new one
+/// (zfsprops(7), `guid`).
+///
+/// Written as a text in JSON: many readers keep numbers in 53 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Guid(pub u64);
+
+impl TryFrom<String> for Guid {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> std::result::Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Guid> for String {
+    fn from(guid: Guid) -> Self {
+        guid.to_string()
+    }
+}
+
+impl fmt::Display for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Guid {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// One imported pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// Its identity.
+    pub guid: Guid,
+    /// `ONLINE`, `DEGRADED`, `SUSPENDED`, … as zpool(8) writes it.
+    pub health: String,
+    /// Imported read-only.
+    pub readonly: bool,
+    /// The root all mountpoints are under, where it was imported with `-R`.
+    pub altroot: Option<Utf8PathBuf>,
+    /// The dataset a loader boots by default.
+    pub bootfs: Option<DatasetName>,
+    /// Bytes free in the pool.
+    pub free: u64,
+    /// Bytes of the pool in all.
+    pub size: u64,
+}
+
+/// What kind of dataset it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A file system.
+    Filesystem,
+    /// A volume (a block device).
+    Volume,
+}
+
+/// The property `canmount` (zfsprops(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Canmount {
+    /// Mounted by `zfs mount -a`.
+    On,
+    /// Mounted only when asked for.
+    Noauto,
+    /// Never mounted; children inherit from it.
+    Off,
+}
+
+impl Canmount {
+    /// The value as ZFS writes it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Noauto => "noauto",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// The property `mountpoint` (zfsprops(7)), with the pool's altroot in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mountpoint {
+    /// A directory.
+    Path(Utf8PathBuf),
+    /// Managed by fstab(5).
+    Legacy,
+    /// Nowhere.
+    None,
+}
+
+impl fmt::Display for Mountpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => f.pad(path.as_str()),
+            Self::Legacy => f.pad("legacy"),
+            Self::None => f.pad("none"),
+        }
+    }
+}
+
+impl Mountpoint {
+    /// The value without the pool's altroot: what is stored in the dataset.
+    #[must_use]
+    pub fn without(self, altroot: Option<&Utf8PathBuf>) -> Self {
+        match (self, altroot) {
+            (Self::Path(path), Some(altroot)) => Self::Path(
+                path.strip_prefix(altroot)
+                    .map(|rest| Utf8PathBuf::from("/").join(rest))
+                    .unwrap_or(path),
+            ),
+            (other, _) => other,
+        }
+    }
+}
+
+impl FromStr for Mountpoint {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        Ok(match text {
+            "legacy" => Self::Legacy,
+            // A volume has no mountpoint and shows "-".
+            "none" | "-" | "" => Self::None,
+            path => Self::Path(path.into()),
+        })
+    }
+}
+
+/// A file system or volume with what this program asks of every one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dataset {
+    /// Its name.
+    pub name: DatasetName,
+    /// File system or volume.
+    pub kind: Kind,
+    /// Its identity.
+    pub guid: Guid,
+    /// The transaction group it was made in: the order in which things came.
+    pub createtxg: u64,
+    /// When it was made, seconds since the epoch.
+    pub creation: i64,
+    /// Bytes of it, its snapshots and everything below it.
+    pub used: u64,
+    /// Bytes it refers to, shared with others or not.
+    pub referenced: u64,
+    /// Bytes written since its newest snapshot (since its origin, where it has none).
+    pub written: u64,
+    /// The snapshot it is a clone of.
+    pub origin: Option<SnapshotName>,
+    /// `canmount`; [`Canmount::On`] for a volume.
+    pub canmount: Canmount,
+    /// `mountpoint`, the pool's altroot included.
+    pub mountpoint: Mountpoint,
+    /// Mounted in this program's mount namespace.
+    pub mounted: bool,
+    /// Mounted read-only by its property.
+    pub readonly: bool,
+    /// Where its key comes from; `None` where it is not encrypted.
+    pub encryption_root: Option<DatasetName>,
+    /// The key is there (also where none is needed).
+    pub key_loaded: bool,
+    /// A receive into it is under way or can be resumed.
+    pub receiving: bool,
+    /// The properties `org.beadm-rs:*` asked for ([`SURVEYED`]), without the
+    /// prefix, set or inherited; see `marker` for which count.
+    pub marks: BTreeMap<String, String>,
+    /// Its snapshots, oldest first.
+    pub snapshots: Vec<Snapshot>,
+}
+
+/// A snapshot with what this program asks of every one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Its name.
+    pub name: SnapshotName,
+    /// Its identity; the same after send and receive.
+    pub guid: Guid,
+    /// The transaction group it was taken in.
+    pub createtxg: u64,
+    /// When it was taken, seconds since the epoch.
+    pub creation: i64,
+    /// Bytes only it refers to.
+    pub used: u64,
+    /// Bytes it refers to.
+    pub referenced: u64,
+    /// Bytes written between the snapshot before it and it.
+    pub written: u64,
+    /// The datasets cloned from it, in this pool, wherever they lie.
+    pub clones: Vec<DatasetName>,
+    /// How many holds keep it (zfs-hold(8)).
+    pub holds: u64,
+    /// As in [`Dataset::marks`].
+    pub marks: BTreeMap<String, String>,
+}
+
+/// The user properties every survey asks for, without [`PREFIX`].
+///
+/// `description` stands last: it is the one whose value a person writes, and in
+/// a tab-separated listing the last column may hold anything.
+pub const SURVEYED: [&str; 7] = [
+    "op",
+    "confirmed",
+    "failback",
+    "pinned",
+    "exclude",
+    "schema",
+    "description",
+];
+
+/// Where a property's value comes from (zfs-get(8)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Set on this very object.
+    Local,
+    /// Came with a received stream.
+    Received,
+    /// Anything else (default, inherited, temporary, none).
+    Other(String),
+}
+
+/// One property that is set on an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Property {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// Its value, in exact numbers.
+    pub value: String,
+}
+
+/// A setting for a dataset: a property's name and its new value.
+pub type Setting = (String, String);
+
+/// What must be true of an object for an operation to touch it; looked at in
+/// the same transaction group as the operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Guard {
+    /// The object has this guid.
+    Guid(Guid),
+    /// The dataset is a clone of this snapshot.
+    Origin(SnapshotName),
+    /// The object carries the mark `key` (without [`PREFIX`]) with its own guid
+    /// and `text`: what [`SyncOp::Mark`] sets.
+    Mark {
+        /// The property without [`PREFIX`].
+        key: String,
+        /// What follows the guid.
+        text: String,
+    },
+    /// The property `org.beadm-rs:<key>` has exactly this value, set or
+    /// inherited: how a received dataset is known, whose guid was not known
+    /// when it was marked.
+    Setting {
+        /// The property without [`PREFIX`].
+        key: String,
+        /// Its whole value.
+        value: String,
+    },
+}
+
+/// An operation that can share a transaction group with others on its pool.
+///
+/// The set is that of `zfs.sync` in OpenZFS 2.2 and later (zfs-program(8)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum SyncOp {
+    /// Set `org.beadm-rs:<key>` on a dataset or snapshot to its own guid, a
+    /// space, and `text`.
+    Mark {
+        /// Dataset or snapshot.
+        object: String,
+        /// The property without [`PREFIX`].
+        key: String,
+        /// What follows the guid.
+        text: String,
+    },
+    /// Take `org.beadm-rs:<key>` away again. Nothing happens where it is not
+    /// set or the object is gone.
+    Unmark {
+        /// Dataset or snapshot.
+        object: String,
+        /// The property without [`PREFIX`].
+        key: String,
+    },
+    /// Take one snapshot.
+    Snapshot {
+        /// Its name.
+        snapshot: SnapshotName,
+    },
+    /// Make a clone the owner of its origin and what came before it.
+    Promote {
+        /// The clone.
+        dataset: DatasetName,
+        /// Checked before anything is done. Not possible where an earlier
+        /// operation of the same transaction makes it a clone of what it is then.
+        checked: bool,
+    },
+    /// Destroy a dataset (without children or snapshots) or a snapshot.
+    Destroy {
+        /// Dataset or snapshot.
+        object: String,
+        /// What it must be.
+        guard: Guard,
+        /// Its absence is no error (undoing, repeating).
+        missing_ok: bool,
+    },
+    /// Roll a dataset back to its newest snapshot (newest after the operations
+    /// before this one).
+    Rollback {
+        /// The dataset; not mounted anywhere.
+        dataset: DatasetName,
+        /// What it must be.
+        guard: Guard,
+    },
+}
+
+/// One clone to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CloneOf {
+    /// What it is made from.
+    pub snapshot: SnapshotName,
+    /// What it is called.
+    pub target: DatasetName,
+    /// Its settings; set right after the clone is made, in a later
+    /// transaction group (`zfs_ioc_clone`).
+    pub settings: Vec<Setting>,
+}
+
+/// A full stream of one snapshot into a dataset of another pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Transfer {
+    /// What is sent.
+    pub snapshot: SnapshotName,
+    /// What is made; never mounted by the receive.
+    pub target: DatasetName,
+    /// The settings of the target.
+    pub settings: Vec<Setting>,
+    /// Sent as it lies on disk: encrypted, key not needed (`zfs send -w`).
+    pub raw: bool,
+}
+
+/// Is told of bytes while a long transfer runs; says whether to go on.
+pub trait Meter: Sync {
+    /// `bytes` more have gone through. `false` ends the transfer with
+    /// [`ErrorKind::Interrupted`].
+    fn advance(&self, bytes: u64) -> bool;
+}
+
+/// An engine: everything this program asks of ZFS.
+///
+/// Reading calls take no lock and change nothing. A call that changes
+/// something has either done it all or says why not; [`Zfs::transact`] says
+/// how far it came.
+pub trait Zfs: Send + Sync {
+    /// What the engine is, for messages: "OpenZFS", "a simulated pool in DIR".
+    fn label(&self) -> String;
+
+    /// Every imported pool.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Missing`] where there is no ZFS.
+    fn pools(&self) -> Result<Vec<Pool>>;
+
+    /// Every file system and volume at and below `roots`, with its snapshots
+    /// where `snapshots` is set, in the order of ZFS (parents before
+    /// children). A root that does not exist is left out.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn tree(&self, roots: &[DatasetName], snapshots: bool) -> Result<Vec<Dataset>>;
+
+    /// The roots and what lies directly below them, without snapshots. A root
+    /// that does not exist is left out.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn children(&self, roots: &[DatasetName]) -> Result<Vec<Dataset>> {
+        let mut datasets = self.tree(roots, false)?;
+        datasets.retain(|dataset| {
+            roots
+                .iter()
+                .any(|root| dataset.name == *root || dataset.name.parent().as_ref() == Some(root))
+        });
+        Ok(datasets)
+    }
+
+    /// The properties set or received on every file system at and below
+    /// `root`; of these only, without the inherited ones.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] and whatever else ZFS says.
+    fn properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>>;
+
+    /// The tags that hold a snapshot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] and whatever else ZFS says.
+    fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<String>>;
+
+    /// Runs the operations in order in one transaction group of the pool.
+    ///
+    /// Guards, promotions marked `checked`, and whether a dataset that is to
+    /// be destroyed or rolled back is in use, are looked at before the first
+    /// operation; a failure there has changed nothing. A power cut leaves all
+    /// or nothing. An operation that fails after others leaves those done.
+    ///
+    /// # Errors
+    /// The first failure; `attempted` names the operation.
+    fn transact(&self, pool: &PoolName, ops: &[SyncOp]) -> Result<()>;
+
+    /// Makes the clones, several at once; a target's parent must exist.
+    ///
+    /// # Errors
+    /// The first failure; others may have been made.
+    fn clone_all(&self, clones: &[CloneOf]) -> Result<()>;
+
+    /// Makes an empty file system, not mounted.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn create(&self, target: &DatasetName, settings: &[Setting]) -> Result<()>;
+
+    /// Sets properties of one dataset, without mounting or unmounting it.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn set(&self, dataset: &DatasetName, settings: &[Setting]) -> Result<()>;
+
+    /// Renames a dataset with everything below it, without unmounting (`-u`).
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn rename(&self, from: &DatasetName, to: &DatasetName) -> Result<()>;
+
+    /// Sets the pool's `bootfs`, or clears it.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn set_bootfs(&self, pool: &PoolName, dataset: Option<&DatasetName>) -> Result<()>;
+
+    /// How many bytes a transfer will take, about.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn transfer_size(&self, transfer: &Transfer) -> Result<u64>;
+
+    /// Sends and receives. The receiving side leaves nothing under the
+    /// target's name unless all of it arrived.
+    ///
+    /// # Errors
+    /// What either side said; [`ErrorKind::Interrupted`] where `meter` ended it.
+    fn transfer(&self, transfer: &Transfer, meter: &dyn Meter) -> Result<()>;
+}
+
+impl fmt::Display for SyncOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mark { object, key, .. } => write!(f, "set {PREFIX}{key} on {object}"),
+            Self::Unmark { object, key } => write!(f, "clear {PREFIX}{key} on {object}"),
+            Self::Snapshot { snapshot } => write!(f, "take snapshot {snapshot}"),
+            Self::Promote { dataset, .. } => write!(f, "promote {dataset}"),
+            Self::Destroy { object, .. } => write!(f, "destroy {object}"),
+            Self::Rollback { dataset, .. } => write!(f, "roll back {dataset}"),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+-- Runs a list of operations in one transaction group (zfs-program(8)).
+-- argv: for each operation its name, how many arguments follow, and those.
+-- First everything that can be looked at is looked at, and nothing is changed
+-- if anything is amiss; then the operations run in order. A channel program is
+-- isolated and crash-atomic but what ran before an error stays, hence the look.
+local argv = (...)["argv"]
+
+local function guid(name)
+    return string.format("%u", zfs.get_prop(name, "guid"))
+end
+
+local ops = {}
+local at = 1
+while argv[at] ~= nil do
+    local op = {name = argv[at]}
+    local count = tonumber(argv[at + 1])
+    for i = 1, count do
+        op[i] = argv[at + 1 + i]
+    end
+    ops[#ops + 1] = op
+    at = at + 2 + count
+end
+
+-- 0, or the errno, and what is amiss in words.
+local function guarded(object, kind, name, value)
+    local found
+    if kind == "guid" then
+        found = guid(object)
+    else
+        found = zfs.get_prop(object, name)
+        if kind == "mark" then
+            value = guid(object) .. " " .. value
+        end
+    end
+    if found ~= value then
+        return 2, "it is another object than the one that was looked at before"
+    end
+    return 0
+end
+
+-- Mounted, or otherwise held open. A head with snapshots always fails
+-- check.destroy with EBUSY; check.rollback says EBUSY for long holds only
+-- (dsl_dataset_rollback_check).
+local function in_use(dataset)
+    local err = zfs.check.rollback(dataset)
+    if err == 3 then
+        -- ESRCH: no snapshot, so check.destroy tells.
+        err = zfs.check.destroy(dataset)
+    end
+    if err == 16 then
+        return 16, "it is in use"
+    end
+    return 0
+end
+
+local check = {}
+
+function check.mark(op)
+    return 0
+end
+
+function check.unmark(op)
+    return 0
+end
+
+function check.snapshot(op)
+    return zfs.check.snapshot(op[1])
+end
+
+function check.promote(op)
+    if op[2] == "checked" then
+        local err, names = zfs.check.promote(op[1])
+        if err ~= 0 then
+            local found = ""
+            for _, name in ipairs(names or {}) do
+                found = found .. " " .. name
+            end
+            return err, found
+        end
+    end
+    return 0
+end
+
+function check.destroy(op)
+    if not zfs.exists(op[1]) then
+        if op[5] == "missing-ok" then
+            -- A promotion before it may bring it: looked at again then.
+            op.unseen = true
+            return 0
+        end
+        return 2
+    end
+    local err, why = guarded(op[1], op[2], op[3], op[4])
+    if err == 0 and not string.find(op[1], "@") then
+        err, why = in_use(op[1])
+    end
+    return err, why
+end
+
+function check.rollback(op)
+    local err, why = guarded(op[1], op[2], op[3], op[4])
+    if err == 0 then
+        err, why = in_use(op[1])
+    end
+    return err, why
+end
+
+local run = {}
+
+function run.mark(op)
+    return zfs.sync.set_prop(op[1], op[2], guid(op[1]) .. " " .. op[3])
+end
+
+function run.unmark(op)
+    if not zfs.exists(op[1]) then
+        return 0
+    end
+    return zfs.sync.inherit(op[1], op[2])
+end
+
+function run.snapshot(op)
+    return zfs.sync.snapshot(op[1])
+end
+
+function run.promote(op)
+    local err, names = zfs.sync.promote(op[1])
+    local found = ""
+    for _, name in ipairs(names or {}) do
+        found = found .. " " .. name
+    end
+    return err, found
+end
+
+function run.destroy(op)
+    if op[5] == "missing-ok" and not zfs.exists(op[1]) then
+        return 0
+    end
+    if op.unseen then
+        local err, why = guarded(op[1], op[2], op[3], op[4])
+        if err ~= 0 then
+            return err, why
+        end
+    end
+    return zfs.sync.destroy(op[1])
+end
+
+function run.rollback(op)
+    return zfs.sync.rollback(op[1])
+end
+
+for index, op in ipairs(ops) do
+    local err, why = check[op.name](op)
+    if err ~= 0 then
+        return {failed = index, errno = err, why = why or "", done = 0}
+    end
+end
+for index, op in ipairs(ops) do
+    local err, why = run[op.name](op)
+    if err ~= 0 then
+        return {failed = index, errno = err, why = why or "", done = index - 1}
+    end
+end
+return {failed = 0, errno = 0, why = "", done = #ops}

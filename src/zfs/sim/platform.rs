@@ -1,0 +1,294 @@
+//! The simulated machine as an operating system. A mount is a symbolic link in
+//! the place of an empty directory.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::Sim;
+use super::refusal::{Refusal, Ruled, file_error};
+use super::state::{Head, Mounted, State};
+use crate::os::{Error, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
+use crate::sys::lock;
+use crate::zfs::{DatasetName, Kind, Zfs as _};
+
+/// Where mount directories are said to be, in memory.
+const MEMORY_MOUNTS: &str = "/sim/mnt";
+
+fn busy(why: impl Into<String>) -> Refusal {
+    super::refusal::refusal(nix::errno::Errno::EBUSY, why)
+}
+
+impl Sim {
+    /// Puts back the directories that links stand for, the last mount first.
+    pub(super) fn unlink(&self, mounts: &[Mounted]) -> Ruled<()> {
+        for mount in mounts.iter().rev() {
+            let Some(mode) = mount.linked else { continue };
+            let path = &mount.directory;
+            let failed = || file_error(format!("put back the directory {path}"));
+            match path.symlink_metadata() {
+                Ok(metadata) if metadata.is_symlink() => {
+                    std::fs::remove_file(path).map_err(failed())?;
+                }
+                // A process was killed between the two, or somebody cleaned up.
+                _ => continue,
+            }
+            std::fs::create_dir(path).map_err(failed())?;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+                .map_err(failed())?;
+        }
+        Ok(())
+    }
+
+    fn lock_path(&self) -> Result<Utf8PathBuf> {
+        if let Some(directory) = &self.inner.store.directory {
+            return Ok(directory.join("lock"));
+        }
+        let attempted = "make a place for the lock";
+        let scratch = match self.inner.scratch.get() {
+            Some(scratch) => scratch,
+            None => {
+                let made = tempfile::tempdir().map_err(Error::io(attempted))?;
+                // Another thread's is as good.
+                self.inner.scratch.get_or_init(|| made)
+            }
+        };
+        Utf8PathBuf::from_path_buf(scratch.path().join("lock")).map_err(|path| Error::Unexpected {
+            attempted: attempted.to_owned(),
+            detail: format!("{} is not UTF-8", path.display()),
+        })
+    }
+}
+
+/// Only file systems have files.
+pub(super) fn filesystem(head: &Head) -> Ruled<()> {
+    if head.kind == Kind::Filesystem {
+        Ok(())
+    } else {
+        Err(Refusal::other("it is not a file system"))
+    }
+}
+
+/// With its key, too.
+pub(super) fn mountable(state: &State, head: &Head) -> Ruled<()> {
+    filesystem(head)?;
+    if state.key_loaded(head) {
+        Ok(())
+    } else {
+        Err(Refusal::other("its key is not loaded"))
+    }
+}
+
+impl Platform for Sim {
+    fn root_dataset(&self) -> Result<Option<DatasetName>> {
+        self.state()
+            .map(|state| state.name_of(state.running?).cloned())
+            .map_err(|refusal| refusal.platform("find the running system"))
+    }
+
+    fn mounts(&self, all: bool) -> Result<Vec<Mount>> {
+        let state = self
+            .state()
+            .map_err(|refusal| refusal.platform("list the mounts"))?;
+        Ok(state
+            .mounts
+            .iter()
+            .filter(|mount| all || mount.elsewhere.is_none())
+            .filter_map(|mount| {
+                Some(Mount {
+                    dataset: state.name_of(mount.object)?.clone(),
+                    directory: mount.directory.clone(),
+                    namespace: match &mount.elsewhere {
+                        None => Namespace::Own,
+                        Some((pid, command)) => Namespace::Of {
+                            pid: *pid,
+                            command: command.clone(),
+                        },
+                    },
+                })
+            })
+            .collect())
+    }
+
+    fn mount(&self, request: &MountRequest) -> Result<()> {
+        let MountRequest {
+            dataset,
+            directory,
+            readonly,
+            ..
+        } = request;
+        let linked = match self.inner.store.directory {
+            Some(_) => Some(
+                empty_directory(directory)
+                    .map_err(|refusal| refusal.platform(format!("mount {dataset}")))?,
+            ),
+            None => None,
+        };
+        let refused =
+            |refusal: Refusal| refusal.platform(format!("mount {dataset} on {directory}"));
+        let tree = self
+            .change(|change| {
+                mountable(&change.state, change.state.head(dataset)?)?;
+                let tree = change.expose(dataset)?;
+                let object = change.state.head(dataset)?.object;
+                change.state.mounts.push(Mounted {
+                    object,
+                    directory: directory.clone(),
+                    readonly: *readonly,
+                    linked,
+                    elsewhere: None,
+                });
+                Ok(tree)
+            })
+            .map_err(refused)?;
+        let Some(target) = self.inner.store.files.path(tree) else {
+            return Ok(());
+        };
+        let link = std::fs::remove_dir(directory)
+            .and_then(|()| std::os::unix::fs::symlink(target, directory));
+        if let Err(error) = link {
+            self.unmount(directory, true)?;
+            return Err(refused(file_error("replace the directory by a link")(
+                error,
+            )));
+        }
+        Ok(())
+    }
+
+    fn unmount(&self, directory: &Utf8Path, force: bool) -> Result<()> {
+        self.change_after(
+            |change| {
+                let state = &mut change.state;
+                let own = |mount: &Mounted| mount.elsewhere.is_none();
+                let Some(index) = state
+                    .mounts
+                    .iter()
+                    .rposition(|mount| own(mount) && mount.directory == directory)
+                else {
+                    return Err(Refusal::other("nothing is mounted there"));
+                };
+                if directory == "/" {
+                    return Err(busy("the system runs on it"));
+                }
+                let below = |mount: &Mounted| {
+                    own(mount)
+                        && mount.directory != directory
+                        && mount.directory.starts_with(directory)
+                };
+                let open = state
+                    .mounts
+                    .get(index)
+                    .and_then(|mount| state.by_object(mount.object))
+                    .is_some_and(|head| head.busy);
+                if !force && (open || state.mounts.iter().any(below)) {
+                    return Err(busy("target is busy"));
+                }
+                let mut gone = vec![state.mounts.remove(index)];
+                gone.extend(state.mounts.extract_if(.., |mount| below(mount)));
+                let settled: Vec<DatasetName> = gone
+                    .iter()
+                    .filter_map(|mount| state.name_of(mount.object).cloned())
+                    .collect();
+                for name in settled {
+                    change.settle(&name)?;
+                }
+                Ok(gone)
+            },
+            |gone| self.unlink(gone),
+            true,
+        )
+        .map(drop)
+        .map_err(|refusal| refusal.platform(format!("unmount {directory}")))
+    }
+
+    fn with_files(
+        &self,
+        dataset: &DatasetName,
+        writable: bool,
+        work: &mut FileWork<'_>,
+    ) -> Result<()> {
+        let attempted = || format!("work with the files of {dataset}");
+        let refused = |refusal: Refusal| refusal.platform(attempted());
+        if !writable {
+            let state = self.state().map_err(refused)?;
+            let head = state.head(dataset).map_err(refused)?;
+            mountable(&state, head).map_err(refused)?;
+            return self
+                .work_on(head.tree, false, work)
+                .map_err(Error::io(attempted()));
+        }
+        // Nothing is locked meanwhile: `work` may ask for other files.
+        let tree = self
+            .change_after(
+                |change| {
+                    mountable(&change.state, change.state.head(dataset)?)?;
+                    change.state.writable(&dataset.pool())?;
+                    change.expose(dataset)
+                },
+                |_| Ok(()),
+                false,
+            )
+            .map_err(refused)?;
+        let done = self.work_on(tree, true, work);
+        self.change(|change| change.settle(dataset))
+            .map_err(refused)?;
+        done.map_err(Error::io(attempted()))
+    }
+
+    fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {
+        let attempted = format!("make a directory to mount {name} on");
+        self.powered()
+            .map_err(|refusal| refusal.platform(&attempted))?;
+        let Some(directory) = &self.inner.store.directory else {
+            return Ok(Utf8Path::new(MEMORY_MOUNTS).join(name));
+        };
+        let made = tempfile::Builder::new()
+            .prefix(&format!("{}.", name.replace('/', "-")))
+            .tempdir_in(directory.join("mnt"))
+            .map_err(Error::io(&attempted))?
+            .keep();
+        Utf8PathBuf::from_path_buf(made).map_err(|path| Error::Unexpected {
+            attempted,
+            detail: format!("{} is not UTF-8", path.display()),
+        })
+    }
+
+    fn is_own_mount_directory(&self, directory: &Utf8Path) -> bool {
+        let own = match &self.inner.store.directory {
+            Some(own) => own.join("mnt"),
+            None => MEMORY_MOUNTS.into(),
+        };
+        directory.parent() == Some(&own)
+    }
+
+    fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock> {
+        self.powered()
+            .map_err(|refusal| refusal.platform(format!("lock {}", self.label())))?;
+        lock::acquire(&self.lock_path()?, purpose, patience)
+    }
+
+    fn lock_holder(&self) -> Option<String> {
+        lock::holder(&self.lock_path().ok()?)
+    }
+}
+
+/// The mode of a directory that is there and empty.
+fn empty_directory(directory: &Utf8Path) -> Ruled<u32> {
+    let failed = || file_error(format!("look at {directory}"));
+    let metadata = directory.symlink_metadata().map_err(failed())?;
+    if metadata.is_symlink() {
+        return Err(busy("something is mounted there"));
+    }
+    if directory
+        .read_dir_utf8()
+        .map_err(failed())?
+        .next()
+        .is_some()
+    {
+        return Err(Refusal::other(
+            "the directory is not empty; the simulation mounts on empty ones only",
+        ));
+    }
+    Ok(metadata.permissions().mode() & 0o7777)
+}

@@ -1,0 +1,28 @@
+-- The user properties set or received on a dataset and on everything below it:
+-- {dataset = {property = "l" or "r", then the value in hexadecimal}}. JSON drops
+-- characters beyond the Basic Multilingual Plane; hexadecimal has none.
+local found = {}
+
+local function hex(text)
+    return (string.gsub(text, ".", function(c)
+        return string.format("%02x", string.byte(c))
+    end))
+end
+
+local function walk(dataset)
+    local own = {}
+    for property, value, source in zfs.list.properties(dataset) do
+        if source == dataset then
+            own[property] = "l" .. hex(value)
+        elseif source == "$recvd" then
+            own[property] = "r" .. hex(value)
+        end
+    end
+    found[dataset] = own
+    for child in zfs.list.children(dataset) do
+        walk(child)
+    end
+end
+
+walk((...)["argv"][1])
+return found

@@ -1,0 +1,21 @@
+//! Every command as typed, on a simulated machine, through the real program:
+//! command lines with all they print and their exit codes, in `*.txt` beside
+//! this. `SNAPSHOTS=overwrite cargo test --test cli` writes those anew, so that
+//! `git diff` shows what a change does to what people and scripts read.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod around;
+mod changes;
+mod listing;
+mod machine;
+mod names;
+mod redact;
+mod refusals;
+mod transcript;
+mod unfinished;

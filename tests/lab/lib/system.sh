@@ -1,0 +1,34 @@
+# The installed system under test: a scenario is a row of boots of one throw-away overlay. Sourced.
+# shellcheck shell=bash
+
+# start_scenario NAME DIR: DIR is where the overlay and the jobs live.
+start_scenario() {
+    SCENARIO=$1 SCENARIO_DIR=$2
+    mkdir -p "$SCENARIO_DIR"
+    qemu-img create -q -f qcow2 -F qcow2 -b "$IMAGES/installed.qcow2" "$SCENARIO_DIR/system.qcow2"
+}
+
+# stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
+# `beadm-rs` in its path and what guest/check defines, and ends with `finish reboot` or
+# `finish poweroff`. Either ends the emulator; the next stage is the next boot of the same disk.
+stage() {
+    local name=$1 seconds=${2:-300} job=$SCENARIO_DIR/job status=0
+    rm -rf "$job" && mkdir -p "$job/bin"
+    cp "$BEADM_RS" "$job/bin/beadm-rs"
+    {
+        printf '%s\n' '#!/bin/bash' "SCENARIO=$SCENARIO" "LONG=${BEADM_RS_LONG:-}" \
+            'PATH=/job/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin' 'export LC_ALL=C.UTF-8' \
+            '. /usr/local/lib/lab/check'
+        cat
+    } >"$job/run"
+    chmod +x "$job/run"
+    job_disk "$job" "$SCENARIO_DIR/job.img"
+    machine "$IMAGES/kernel" "$IMAGES/initrd" "root=zfs:AUTO rw"
+    disk "$SCENARIO_DIR/system.qcow2" qcow2 system
+    disk "$SCENARIO_DIR/job.img" raw job readonly=on
+    boot "system-$SCENARIO-$name" "$seconds" || status=$?
+    if [ $status -ge 2 ]; then
+        echo "test system::$SCENARIO::$name runs to its end ... FAILED"
+        return 1
+    fi
+}

@@ -1,0 +1,112 @@
+//! The machines the histories begin on, and what a history works with.
+
+use std::sync::OnceLock;
+
+use beadm_rs::boot::Bootfs;
+use beadm_rs::host::Host;
+use beadm_rs::zfs::sim::{NewPool, Sim};
+use beadm_rs::zfs::{DatasetName, PoolName, Setting, Zfs as _};
+
+/// How a machine is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Everything in one pool.
+    OnePool,
+    /// `/boot` in a pool of its own, a child that fstab mounts, and a third
+    /// pool to copy to.
+    BootPool,
+}
+
+/// A name that is known to be one.
+pub fn dataset(name: &str) -> DatasetName {
+    name.parse().unwrap()
+}
+
+fn settings(pairs: &[(&str, &str)]) -> Vec<Setting> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn build(layout: Layout) -> Sim {
+    let pools: &[&str] = match layout {
+        Layout::OnePool => &["rpool"],
+        Layout::BootPool => &["bpool", "rpool", "tank"],
+    };
+    let pools: Vec<NewPool> = pools
+        .iter()
+        .map(|name| NewPool {
+            name: name.parse().unwrap(),
+            size: 1 << 30,
+        })
+        .collect();
+    let sim = Sim::in_memory(&pools).unwrap();
+    let make = |name: &str, pairs: &[(&str, &str)]| {
+        sim.create(&dataset(name), &settings(pairs)).unwrap();
+    };
+    let container = [("canmount", "off"), ("mountpoint", "none")];
+    make("rpool/ROOT", &container);
+    make(
+        "rpool/ROOT/debian",
+        &[("canmount", "noauto"), ("mountpoint", "/")],
+    );
+    make("rpool/ROOT/debian/var", &[("canmount", "off")]);
+    make("rpool/ROOT/debian/var/log", &[("canmount", "noauto")]);
+    make("rpool/home", &[("mountpoint", "/home")]);
+    make("rpool/clones", &container);
+    let mut fstab = "rpool/home /home zfs defaults 0 0\n".to_owned();
+    if layout == Layout::BootPool {
+        make("bpool/BOOT", &container);
+        make(
+            "bpool/BOOT/debian",
+            &[("canmount", "noauto"), ("mountpoint", "/boot")],
+        );
+        make("tank/ROOT", &container);
+        make(
+            "rpool/ROOT/debian/srv",
+            &[("canmount", "noauto"), ("mountpoint", "legacy")],
+        );
+        fstab.push_str(
+            "bpool/BOOT/debian /boot zfs defaults 0 0\n\
+             rpool/ROOT/debian/srv /srv zfs defaults 0 0\n",
+        );
+    }
+    let root = dataset("rpool/ROOT/debian");
+    sim.write_file(&root, "etc/fstab", fstab).unwrap();
+    sim.write_file(&root, "etc/version", "0").unwrap();
+    sim.write_file(&dataset("rpool/ROOT/debian/var/log"), "etc/version", "0")
+        .unwrap();
+    let pool: PoolName = "rpool".parse().unwrap();
+    sim.set_bootfs(&pool, Some(&root)).unwrap();
+    sim.reboot().unwrap();
+    sim
+}
+
+/// A machine of that layout, just started.
+pub fn fresh(layout: Layout) -> Sim {
+    static ONE: OnceLock<Sim> = OnceLock::new();
+    static BOOT: OnceLock<Sim> = OnceLock::new();
+    let made = match layout {
+        Layout::OnePool => &ONE,
+        Layout::BootPool => &BOOT,
+    };
+    made.get_or_init(|| build(layout)).fork().unwrap()
+}
+
+/// What commands work on.
+pub fn host(sim: &Sim) -> Host {
+    Host::of_simulation(sim.clone(), Some(dataset("rpool/ROOT")))
+}
+
+/// The same through something that fails once.
+pub fn faulty_host(faulty: &super::fault::Faulty) -> Host {
+    Host {
+        zfs: Box::new(faulty.clone()),
+        platform: Box::new(faulty.clone()),
+        loader: Box::new(Bootfs),
+        beroot: Some(dataset("rpool/ROOT")),
+        altroot: None,
+        simulated: true,
+    }
+}

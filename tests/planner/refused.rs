@@ -1,0 +1,228 @@
+//! Refusals that only a machine of another kind brings about.
+
+use beadm_rs::boot::Bootfs;
+use beadm_rs::os::{Mount, Namespace};
+use beadm_rs::plan::{Action, Planned, activate, create, destroy, rollback};
+use beadm_rs::zfs::{Canmount, Mountpoint};
+
+use super::made::{Made, dataset, refusal};
+
+fn two() -> Made {
+    let mut made = Made::new();
+    made.dataset("rpool/ROOT/old");
+    made.dataset("rpool/ROOT/new");
+    made.dataset("rpool/ROOT/new/var").mountpoint = Mountpoint::Path("/var".into());
+    made.running("rpool/ROOT/old");
+    made.next("rpool/ROOT/old");
+    made
+}
+
+fn created(made: &Made, from: &str) -> Planned {
+    let request = create::Request {
+        name: "made".parse().unwrap(),
+        from: create::From {
+            environment: Some(from.parse().unwrap()),
+            snapshot: None,
+        },
+        description: None,
+        settings: Vec::new(),
+        pool: None,
+        shallow: false,
+    };
+    create::plan(&made.survey, &request)
+}
+
+fn activated(made: &Made) -> Planned {
+    let request = activate::Request {
+        name: "new".parse().unwrap(),
+        once: false,
+        no_trial: false,
+    };
+    activate::plan(&made.survey, &Bootfs, &request)
+}
+
+fn destroyed(made: &Made, force: bool) -> Planned {
+    let request = destroy::Request {
+        name: "new".parse().unwrap(),
+        force,
+        keep_origin: false,
+    };
+    destroy::plan(&made.survey, &request)
+}
+
+#[test]
+fn a_key_that_is_not_loaded_is_asked_for_at_its_root() {
+    let mut made = two();
+    let child = made.on("rpool/ROOT/new/var");
+    child.encryption_root = Some(dataset("rpool/ROOT/new"));
+    child.key_loaded = false;
+    assert_eq!(
+        refusal(activated(&made)),
+        "refused to activate new: rpool/ROOT/new/var is encrypted and its key is not loaded\n\
+         zfs load-key rpool/ROOT/new"
+    );
+    assert_eq!(
+        refusal(created(&made, "new")),
+        "refused to create made: rpool/ROOT/new/var is encrypted and its key is not loaded\n\
+         zfs load-key rpool/ROOT/new"
+    );
+    made.on("rpool/ROOT/new/var").key_loaded = true;
+    activated(&made).unwrap();
+}
+
+#[test]
+fn what_boots_once_is_not_destroyed() {
+    let mut made = two();
+    made.survey.boot.once = Some(dataset("rpool/ROOT/new"));
+    assert_eq!(
+        refusal(destroyed(&made, true)),
+        "refused to destroy new: it is set to boot once\nbeadm-rs activate -T takes that back"
+    );
+}
+
+#[test]
+fn a_mount_in_another_namespace_is_named_with_its_process() {
+    let mut made = two();
+    made.survey.mounts.push(Mount {
+        dataset: dataset("rpool/ROOT/new/var"),
+        directory: "/run/systemd/x".into(),
+        namespace: Namespace::Of {
+            pid: 4711,
+            command: "dockerd".to_owned(),
+        },
+    });
+    for force in [false, true] {
+        assert_eq!(
+            refusal(destroyed(&made, force)),
+            "refused to destroy new: rpool/ROOT/new/var is mounted on /run/systemd/x in the \
+             mount namespace of process 4711 (dockerd)\n\
+             stop or restart that process; its view of the mounts is its own"
+        );
+    }
+}
+
+#[test]
+fn an_own_mount_is_taken_away_with_force_the_last_one_first() {
+    let mut made = two();
+    for (name, directory) in [
+        ("rpool/ROOT/new", "/mnt"),
+        ("rpool/ROOT/new/var", "/mnt/var"),
+    ] {
+        made.survey.mounts.push(Mount {
+            dataset: dataset(name),
+            directory: directory.into(),
+            namespace: Namespace::Own,
+        });
+    }
+    assert_eq!(
+        refusal(destroyed(&made, false)),
+        "refused to destroy new: it is mounted on /mnt\nbeadm-rs unmount new, or destroy -F"
+    );
+    let plan = destroyed(&made, true).unwrap();
+    let unmounted: Vec<String> = plan.steps[..2]
+        .iter()
+        .map(|step| step.action.to_string())
+        .collect();
+    assert_eq!(unmounted, ["unmount /mnt/var", "unmount /mnt"]);
+    assert!(
+        plan.steps[..2]
+            .iter()
+            .all(|step| !step.commit && step.undo.len() == 1)
+    );
+}
+
+#[test]
+fn an_altroot_is_no_part_of_a_mountpoint() {
+    let mut made = two();
+    made.survey.altroot = Some("/mnt".into());
+    made.pool("rpool").altroot = Some("/mnt".into());
+    for (name, path) in [
+        ("rpool/ROOT/old", "/mnt"),
+        ("rpool/ROOT/new", "/mnt"),
+        ("rpool/ROOT/new/var", "/mnt/var"),
+    ] {
+        made.on(name).mountpoint = Mountpoint::Path(path.into());
+        let property = beadm_rs::zfs::Property {
+            name: "mountpoint".to_owned(),
+            source: beadm_rs::zfs::Source::Local,
+            value: path.to_owned(),
+        };
+        made.survey.properties.insert(dataset(name), vec![property]);
+    }
+    activated(&made).unwrap();
+    let plan = created(&made, "new").unwrap();
+    let clones = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Clone { clones } => Some(clones.clone()),
+        _ => None,
+    });
+    let mountpoints: Vec<String> = clones
+        .unwrap()
+        .into_iter()
+        .flat_map(|clone| clone.settings)
+        .filter(|(name, _)| name == "mountpoint")
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(mountpoints, ["none", "/var"]);
+    let commit = plan.steps.iter().find(|step| step.commit).unwrap();
+    assert_eq!(
+        commit.action.to_string(),
+        "set mountpoint=/ on rpool/ROOT/made"
+    );
+}
+
+#[test]
+fn what_cannot_be_booted_is_not_activated() {
+    for (canmount, mountpoint, why) in [
+        (
+            Canmount::Off,
+            Mountpoint::Path("/".into()),
+            "its canmount is off",
+        ),
+        (
+            Canmount::Noauto,
+            Mountpoint::None,
+            "its mountpoint is none and not /",
+        ),
+        (
+            Canmount::On,
+            Mountpoint::Path("/srv".into()),
+            "its mountpoint is /srv and not /",
+        ),
+    ] {
+        let mut made = two();
+        made.on("rpool/ROOT/new").canmount = canmount;
+        made.on("rpool/ROOT/new").mountpoint = mountpoint;
+        assert_eq!(
+            refusal(activated(&made)),
+            format!(
+                "refused to activate new: new cannot be booted: {why}\n\
+                 zfs get mountpoint,canmount rpool/ROOT/new"
+            )
+        );
+    }
+}
+
+#[test]
+fn what_boots_next_is_not_rolled_back_in_two_pools() {
+    let mut made = two();
+    made.pool("bpool");
+    made.survey.boot_roots.push(dataset("bpool/BOOT"));
+    made.dataset("bpool/BOOT");
+    made.dataset("bpool/BOOT/new");
+    for name in ["rpool/ROOT/new", "rpool/ROOT/new/var", "bpool/BOOT/new"] {
+        made.snapshot(&format!("{name}@a"));
+    }
+    let request = rollback::Request {
+        name: "new".parse().unwrap(),
+        snapshot: "a".to_owned(),
+    };
+    rollback::plan(&made.survey, &request).unwrap();
+    made.next("rpool/ROOT/new");
+    assert_eq!(
+        refusal(rollback::plan(&made.survey, &request)),
+        "refused to roll back to new@a: it is the environment that boots next, and it lies in \
+         several pools: a machine that stopped halfway would boot one part of it old and \
+         another new\n\
+         activate another one first, or beadm-rs create -e new@a NAME, and activate that"
+    );
+}

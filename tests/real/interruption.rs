@@ -1,0 +1,297 @@
+//! Stopped at every step of every plan, on either side of it: what is left is
+//! the old state or the new one, never half, and `recover` needs no help.
+//!
+//! The steps are those of `--dry-run --json`, so that none can be forgotten.
+
+use crate::disks::Saved;
+use crate::machine::Machine;
+use crate::picture::{Picture, assert_same, differences, normalised};
+use crate::ran::{Ran, long};
+
+/// A step where the program can be stopped.
+struct Place {
+    name: String,
+    commit: bool,
+}
+
+/// One command on one machine, stopped in many places.
+struct Trial {
+    machine: Machine,
+    saved: Saved,
+    arguments: Vec<String>,
+    operation: String,
+    places: Vec<Place>,
+    before: Picture,
+    /// What an uninterrupted run leaves, normalised.
+    complete: Picture,
+}
+
+fn args(trial: &Trial) -> Vec<&str> {
+    trial.arguments.iter().map(String::as_str).collect()
+}
+
+impl Trial {
+    fn new(machine: Machine, arguments: &[&str]) -> Self {
+        let saved = machine.save();
+        let before = machine.picture();
+        let mut dry = vec!["-n", "--json"];
+        dry.extend(arguments);
+        let what = arguments[0];
+        let plan = machine.run(&dry).succeeds().json(what)["plan"].clone();
+        let places: Vec<Place> = plan["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|step| Place {
+                name: step["name"].as_str().unwrap().to_owned(),
+                commit: step["commit"] == true,
+            })
+            .collect();
+        assert_eq!(places.iter().filter(|place| place.commit).count(), 1);
+        machine.run(arguments).succeeds();
+        let complete = normalised(&machine.picture(), &before);
+        machine.restore(&saved);
+        Self {
+            saved,
+            arguments: arguments.iter().map(|word| (*word).to_owned()).collect(),
+            operation: plan["operation"].as_str().unwrap().to_owned(),
+            places,
+            before,
+            complete,
+            machine,
+        }
+    }
+
+    /// Every place, whether what was done there is past the commit point, and
+    /// whether it was recorded by then.
+    fn stops(&self) -> Vec<(String, bool)> {
+        let commit = self.places.iter().position(|place| place.commit).unwrap();
+        let mut stops: Vec<(String, bool)> = Vec::new();
+        for (index, place) in self.places.iter().enumerate() {
+            for (side, committed) in [("before", index > commit), ("after", index >= commit)] {
+                let name = format!("{}/{}:{side}", self.operation, place.name);
+                // Of several steps of one name the first is where it stops.
+                if stops.iter().any(|(other, _)| *other == name) {
+                    continue;
+                }
+                // Before a step is after the one before it, but for the time between.
+                if side == "before" && index > 0 && !long() {
+                    continue;
+                }
+                stops.push((name, committed));
+            }
+        }
+        stops
+    }
+
+    fn stopped(&self, at: &str, how: &str) -> Ran {
+        self.machine.run_failing(&args(self), at, how)
+    }
+
+    /// It is as if it had not been asked, or as if it had not been stopped.
+    #[track_caller]
+    fn is(&self, complete: bool, at: &str) {
+        let now = self.machine.picture();
+        if complete {
+            let different = differences(&self.complete, &normalised(&now, &self.before));
+            assert!(
+                different.is_empty(),
+                "{at}: not complete:\n{}",
+                different.join("\n")
+            );
+        } else {
+            assert_same(&self.before, &now, &format!("{at}: not as before"));
+        }
+    }
+
+    fn unfinished(&self) -> bool {
+        let status = self
+            .machine
+            .run(&["status", "--json"])
+            .succeeds()
+            .json("status");
+        status["unfinished"].as_str().is_some()
+    }
+
+    /// As after kill -9 or the loss of power, everywhere.
+    fn killed(&self) {
+        for (at, committed) in self.stops() {
+            let ran = self.stopped(&at, "kill");
+            assert_eq!(ran.exit, 128 + 9, "{at}: {ran:#?}");
+            let unfinished = self.unfinished();
+            let list = self.machine.run(&["list"]).succeeds();
+            assert_eq!(
+                list.stderr.contains("was interrupted; 'beadm-rs recover'"),
+                unfinished,
+                "{at}: {list:#?}"
+            );
+            let recovered = self.machine.run(&["recover"]).succeeds();
+            assert_eq!(
+                recovered.stderr.contains("nothing was interrupted"),
+                !unfinished,
+                "{at}: {recovered:#?}"
+            );
+            self.is(committed, &at);
+            self.machine
+                .run(&["recover"])
+                .says(0, "nothing was interrupted");
+            if committed {
+                self.machine.restore(&self.saved);
+            }
+        }
+    }
+
+    /// A step that fails, everywhere: undone at once up to the commit point.
+    /// What is left after it is the same as after a kill, so that one place
+    /// there is enough unless there is time.
+    fn failed(&self) {
+        let mut past = 0;
+        for (at, committed) in self.stops() {
+            past += u32::from(committed);
+            if past > 1 && !long() {
+                break;
+            }
+            let ran = self.stopped(&at, "error");
+            let said = format!("stopped by a fail point at {at}");
+            if committed {
+                ran.says(6, &said).offers(
+                    "beadm-rs recover; the next command that changes something does it first",
+                );
+                self.machine.run(&["recover"]).succeeds();
+                self.is(true, &at);
+                self.machine.restore(&self.saved);
+            } else {
+                ran.says(1, &said);
+                self.is(false, &at);
+            }
+        }
+    }
+
+    fn run(self) {
+        self.killed();
+        self.failed();
+    }
+}
+
+/// With something in every environment that a step could lose.
+fn machine(boot: bool) -> Machine {
+    let machine = if boot {
+        Machine::with_boot_pool()
+    } else {
+        Machine::new()
+    };
+    let fstab = format!("{} /var zfs defaults 0 0\n", machine.name("ROOT/old/var"));
+    machine.write("old", "etc/fstab", fstab);
+    machine
+}
+
+fn with_new(boot: bool) -> Machine {
+    let machine = machine(boot);
+    machine.run(&["snapshot", "old@early"]).succeeds();
+    machine.clone_of("old", "new");
+    machine
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_create_stopped_anywhere_is_taken_back_or_complete() {
+    Trial::new(machine(false), &["create", "-e", "old", "-d", "x", "new"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_create_with_boot_stopped_anywhere_is_taken_back_or_complete() {
+    Trial::new(machine(true), &["create", "-e", "old", "new"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_create_of_a_snapshot_stopped_anywhere_keeps_the_snapshot() {
+    let machine = with_new(false);
+    Trial::new(machine, &["create", "-e", "old@early", "newer"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_copy_to_another_pool_stopped_anywhere_is_taken_back_or_complete() {
+    let mut machine = machine(false);
+    let other = machine.another_pool("x");
+    Trial::new(machine, &["create", "-e", "old", "-p", &other, "copy"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn an_activation_stopped_anywhere_is_taken_back_or_complete() {
+    Trial::new(with_new(false), &["activate", "new"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn an_activation_with_boot_stopped_anywhere_is_taken_back_or_complete() {
+    let machine = with_new(true);
+    // Two levels deep, so that each dataset is promoted twice.
+    machine.clone_of("new", "newer");
+    Trial::new(machine, &["activate", "newer"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_failback_stopped_anywhere_is_taken_back_or_complete() {
+    let machine = with_new(false);
+    machine.run(&["activate", "new"]).succeeds();
+    Trial::new(machine, &["failback"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_destruction_stopped_anywhere_has_not_begun_or_is_complete() {
+    let machine = with_new(false);
+    machine.clone_of("new", "newer");
+    machine.run(&["snapshot", "new@late"]).succeeds();
+    Trial::new(machine, &["destroy", "-y", "new"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_destruction_with_boot_stopped_anywhere_has_not_begun_or_is_complete() {
+    let machine = with_new(true);
+    machine.clone_of("new", "newer");
+    machine.run(&["snapshot", "new@late"]).succeeds();
+    Trial::new(machine, &["destroy", "-y", "new"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_rename_with_boot_stopped_anywhere_has_not_begun_or_is_complete() {
+    let machine = with_new(true);
+    machine.run(&["activate", "new"]).succeeds();
+    Trial::new(machine, &["rename", "new", "newer"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_rollback_with_boot_stopped_anywhere_has_not_begun_or_is_complete() {
+    let machine = with_new(true);
+    machine.run(&["snapshot", "new@a"]).succeeds();
+    machine.run(&["snapshot", "new@b"]).succeeds();
+    Trial::new(machine, &["rollback", "-y", "new@a"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_snapshot_with_boot_that_fails_anywhere_is_taken_back() {
+    let machine = machine(true);
+    machine.unchanged(|| {
+        for step in ["snapshot", "snapshot-boot"] {
+            for side in ["before", "after"] {
+                machine
+                    .run_failing(
+                        &["snapshot", "old@s"],
+                        &format!("snapshot/{step}:{side}"),
+                        "error",
+                    )
+                    .fails(1, "state: what was changed was undone");
+            }
+        }
+    });
+}
