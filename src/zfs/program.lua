@@ -38,14 +38,18 @@ local function guarded(object, kind, name, value)
     return 0
 end
 
--- Mounted, or otherwise held open. A head with snapshots always fails
+-- Mounted, sent, or otherwise held open. A head with snapshots always fails
 -- check.destroy with EBUSY; check.rollback says EBUSY for long holds only
--- (dsl_dataset_rollback_check).
-local function in_use(dataset)
-    local err = zfs.check.rollback(dataset)
+-- (dsl_dataset_rollback_check). A snapshot fails check.destroy with EBUSY when
+-- it is held, before its clones are counted (dsl_destroy_snapshot_check_impl).
+local function in_use(object)
+    local err = 3
+    if not string.find(object, "@") then
+        err = zfs.check.rollback(object)
+    end
     if err == 3 then
         -- ESRCH: no snapshot, so check.destroy tells.
-        err = zfs.check.destroy(dataset)
+        err = zfs.check.destroy(object)
     end
     if err == 16 then
         return 16, "it is in use"
@@ -91,7 +95,7 @@ function check.destroy(op)
         return 2
     end
     local err, why = guarded(op[1], op[2], op[3], op[4])
-    if err == 0 and not string.find(op[1], "@") then
+    if err == 0 then
         err, why = in_use(op[1])
     end
     return err, why
