@@ -139,12 +139,32 @@ pub enum Undertaking {
         /// The trees' roots: which, from, to.
         moves: Vec<(Guid, DatasetName, DatasetName)>,
     },
-    /// Back to a snapshot, in several pools.
+    /// A snapshot of an environment, in several pools.
+    Snapshot {
+        /// The trees' roots.
+        roots: Vec<DatasetName>,
+        /// The part of the snapshots' names after `@`.
+        snapshot: String,
+    },
+    /// The end of a snapshot of an environment.
+    DestroySnapshot {
+        /// The environment's root.
+        root: DatasetName,
+        /// The part of the snapshots' names after `@`.
+        snapshot: String,
+        /// The snapshots.
+        guids: Vec<Guid>,
+    },
+    /// Back to a snapshot.
     Rollback {
         /// The environment's root.
         root: DatasetName,
         /// The part of the snapshots' names after `@`.
         snapshot: String,
+        /// The datasets in the beroot's pool are rolled back: they may have been
+        /// booted since, and are not to be rolled back again.
+        #[serde(default)]
+        done: bool,
     },
 }
 
@@ -155,7 +175,8 @@ impl Undertaking {
         match self {
             Self::Create { .. } | Self::Copy { .. } => "create",
             Self::Activate { .. } => "activate",
-            Self::Destroy { .. } => "destroy",
+            Self::Destroy { .. } | Self::DestroySnapshot { .. } => "destroy",
+            Self::Snapshot { .. } => "snapshot",
             Self::Rename { .. } => "rename",
             Self::Rollback { .. } => "rollback",
         }
@@ -167,6 +188,10 @@ impl Undertaking {
         match self {
             Self::Create { roots, .. } => roots.first().map(ToString::to_string),
             Self::Copy { root, .. } | Self::Rollback { root, .. } => Some(root.to_string()),
+            Self::DestroySnapshot { root, snapshot, .. } => Some(format!("{root}@{snapshot}")),
+            Self::Snapshot { roots, snapshot } => {
+                roots.first().map(|root| format!("{root}@{snapshot}"))
+            }
             Self::Activate { target, .. } => Some(format!("the environment with guid {target}")),
             Self::Destroy { roots, .. } => roots.first().map(|(name, _)| name.to_string()),
             Self::Rename { moves } => moves.first().map(|(_, from, to)| format!("{from} to {to}")),

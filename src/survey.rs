@@ -89,9 +89,25 @@ pub enum SurveyError {
     /// No dataset to look for environments in.
     #[error("{0}")]
     NoBeroot(String),
+    /// A pool that does not answer: its name and health.
+    #[error("pool {0} is {1}")]
+    Pool(PoolName, String),
     /// Several such datasets.
     #[error("there are several places boot environments could be: {}; name one with -r", list(.0))]
     Ambiguous(Vec<DatasetName>),
+}
+
+impl SurveyError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Pool(name, _) => {
+                Some(format!("zpool status {name} says why; zpool clear {name}"))
+            }
+            Self::Zfs(_) | Self::Os(_) | Self::NoBeroot(_) | Self::Ambiguous(_) => None,
+        }
+    }
 }
 
 fn list<T: fmt::Display>(items: &[T]) -> String {
@@ -153,17 +169,24 @@ impl Start {
         let pools = host.zfs.pools()?;
         let root = host.platform.root_dataset()?;
         let beroot = find_beroot(host, &pools, root.as_ref())?;
-        let boots = pools
-            .iter()
-            .filter(|pool| pool.name != beroot.pool())
-            .filter_map(|pool| DatasetName::from(pool.name.clone()).child("BOOT").ok())
-            .collect();
+        let boots = find_boots(host, &pools, root.as_ref(), &beroot)?;
         Ok(Self {
             pools,
             root,
             beroot,
             boots,
         })
+    }
+
+    /// An I/O error, as the pool's state explains it.
+    fn explain(pools: &[Pool], error: crate::zfs::Error) -> SurveyError {
+        let ill = pools
+            .iter()
+            .find(|pool| !pool.is_working() && error.kind == ErrorKind::Io);
+        match ill {
+            Some(pool) => SurveyError::Pool(pool.name.clone(), pool.health.clone()),
+            None => SurveyError::Zfs(error),
+        }
     }
 
     fn roots(&self) -> Vec<DatasetName> {
@@ -245,10 +268,11 @@ impl Survey {
     pub fn take(host: &Host, scope: Scope) -> Result<Self, SurveyError> {
         let start = Start::read(host)?;
         let snapshots = scope >= Scope::Listing;
-        let mut datasets = index(host.zfs.tree(&start.roots(), snapshots)?);
+        let told = |error| Start::explain(&start.pools, error);
+        let mut datasets = index(host.zfs.tree(&start.roots(), snapshots).map_err(told)?);
         if scope >= Scope::Change {
             let complete = datasets.keys().cloned().collect();
-            add_relatives(host, &mut datasets, complete)?;
+            add_relatives(host, &mut datasets, complete).map_err(told)?;
         }
         let mounts = host.platform.mounts(scope >= Scope::Change)?;
         let mut survey = start.finish(host, datasets, mounts)?;
@@ -271,7 +295,12 @@ impl Survey {
     /// # Errors
     /// As [`Survey::take`].
     pub fn around(host: &Host, around: &Around) -> Result<Self, SurveyError> {
-        let start = Start::read(host)?;
+        let start = std::thread::scope(|scope| {
+            if around.properties {
+                scope.spawn(|| host.zfs.prepare_properties());
+            }
+            Start::read(host)
+        })?;
         let trees = start.trees(host, around);
         let mut roots = start.roots();
         roots.extend(around.elsewhere.clone());
@@ -284,11 +313,12 @@ impl Survey {
             let close = host.zfs.tree(&trees, true);
             (joined(roots.join()), close, joined(properties.join()))
         });
-        let mut datasets = index(roots?);
-        let close = index(close?);
+        let told = |error| Start::explain(&start.pools, error);
+        let mut datasets = index(roots.map_err(told)?);
+        let close = index(close.map_err(told)?);
         let complete = close.keys().cloned().collect();
         datasets.extend(close);
-        add_relatives(host, &mut datasets, complete)?;
+        add_relatives(host, &mut datasets, complete).map_err(told)?;
         let mounts = host.platform.mounts(true)?;
         let mut survey = start.finish(host, datasets, mounts)?;
         if survey.intent().is_some() {
@@ -296,6 +326,26 @@ impl Survey {
         }
         survey.properties = properties?;
         Ok(survey)
+    }
+
+    /// Looks closely at more environments, whose roots are in the picture.
+    ///
+    /// # Errors
+    /// As [`Survey::take`].
+    pub fn closer(mut self, host: &Host, roots: &[DatasetName]) -> Result<Self, SurveyError> {
+        let trees: Vec<DatasetName> = self
+            .environments()
+            .filter(|environment| roots.contains(&environment.root.name))
+            .flat_map(|environment| environment.roots())
+            .map(|root| root.name.clone())
+            .collect();
+        let pools: Vec<Pool> = self.pools.values().cloned().collect();
+        let told = |error| Start::explain(&pools, error);
+        let close = index(host.zfs.tree(&trees, true).map_err(told)?);
+        let complete = close.keys().cloned().collect();
+        self.datasets.extend(close);
+        add_relatives(host, &mut self.datasets, complete).map_err(told)?;
+        Ok(self)
     }
 
     /// What an unfinished copy made lies in a pool that is not looked at else.
@@ -345,6 +395,20 @@ impl Survey {
     #[must_use]
     pub fn running(&self) -> Option<BootEnvironment<'_>> {
         self.environment_at(self.running.as_ref()?)
+    }
+
+    /// The dataset that has the running environment's name in another pool and
+    /// looks like its `/boot`, but is not mounted there.
+    #[must_use]
+    pub fn doubtful_boot(&self) -> Option<&Dataset> {
+        let running = self.running()?;
+        if self.own_mounts().any(Mount::is_boot) {
+            return None;
+        }
+        running
+            .roots()
+            .into_iter()
+            .find(|root| root.name.pool() != self.beroot.pool())
     }
 
     /// The environment that boots by default.
@@ -427,7 +491,10 @@ impl Survey {
                 Undertaking::Copy { root: new, .. } => new == *root,
                 Undertaking::Destroy { roots, .. } => roots.iter().any(|(name, _)| name == root),
                 Undertaking::Rollback { root: back, .. } => back == *root,
-                Undertaking::Activate { .. } | Undertaking::Rename { .. } => false,
+                Undertaking::Activate { .. }
+                | Undertaking::Rename { .. }
+                | Undertaking::Snapshot { .. }
+                | Undertaking::DestroySnapshot { .. } => false,
             },
             _ => false,
         }
@@ -507,7 +574,7 @@ fn add_relatives(
     host: &Host,
     datasets: &mut BTreeMap<DatasetName, Dataset>,
     mut complete: BTreeSet<DatasetName>,
-) -> Result<(), SurveyError> {
+) -> crate::zfs::Result<()> {
     loop {
         let looked_at = || {
             datasets
@@ -541,6 +608,37 @@ fn add_relatives(
         complete.extend(missing);
         datasets.extend(found);
     }
+}
+
+/// Where `/boot` of environments is: where the running system has it mounted
+/// from; else `BOOT` of every other pool with the same altroot. That a pool has
+/// a dataset of that name does not make it this machine's.
+fn find_boots(
+    host: &Host,
+    pools: &[Pool],
+    root: Option<&DatasetName>,
+    beroot: &DatasetName,
+) -> Result<Vec<DatasetName>, SurveyError> {
+    if root.and_then(DatasetName::parent).as_ref() == Some(beroot)
+        && let Some(mount) = host
+            .platform
+            .mounts(false)?
+            .into_iter()
+            .find(|mount| mount.is_boot())
+    {
+        let parent = mount.dataset.parent();
+        return Ok(parent
+            .filter(|parent| parent.pool() != beroot.pool())
+            .into_iter()
+            .collect());
+    }
+    let home = pools.iter().find(|pool| pool.name == beroot.pool());
+    Ok(pools
+        .iter()
+        .filter(|pool| pool.name != beroot.pool())
+        .filter(|pool| home.is_none_or(|home| home.altroot == pool.altroot))
+        .filter_map(|pool| DatasetName::from(pool.name.clone()).child("BOOT").ok())
+        .collect())
 }
 
 /// The dataset whose children are the boot environments: the one named; the

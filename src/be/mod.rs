@@ -87,7 +87,15 @@ impl<'a> BootEnvironment<'a> {
                 .boot_roots
                 .iter()
                 .filter_map(|boot_root| boot_root.child(self.name()).ok())
-                .filter_map(|name| self.survey.datasets.get(&name)),
+                .filter_map(|name| self.survey.datasets.get(&name))
+                .filter(|dataset| {
+                    let altroot = self.survey.altroot_of(&dataset.name);
+                    match dataset.mountpoint.clone().without(altroot) {
+                        Mountpoint::Path(path) => path == "/boot",
+                        Mountpoint::Legacy => true,
+                        Mountpoint::None => false,
+                    }
+                }),
         );
         roots
     }

@@ -82,12 +82,14 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
 
 pub(super) fn run_failback(context: &Context) -> anyhow::Result<()> {
     let report = context.change(
-        || {
+        |host| {
             // Where it leads is known from the roots alone.
-            let survey = Survey::around(&context.host, &Around::default())?;
+            let survey = Survey::around(host, &Around::default())?;
             let target = activate::failback_target(&survey)?;
-            let name = target.name().parse().map_err(Trouble::refused)?;
-            Ok(activate::around(&name))
+            // It most likely hangs on the one it takes over from.
+            let mut roots = vec![target.root.name.clone()];
+            roots.extend(survey.boot.next.clone());
+            Ok(survey.closer(host, &roots)?)
         },
         |survey| activate::plan_failback(survey, context.host.loader.as_ref()),
         |_| None,

@@ -123,19 +123,19 @@ impl Context {
     /// Makes a change: under the lock, after ending what did not end, on a
     /// survey of its own.
     ///
-    /// `around` says what is to be looked at, under the lock. `destructive` says
-    /// whether a person has to agree, and to what.
+    /// `look` takes the survey. `destructive` says whether a person has to agree,
+    /// and to what.
     ///
     /// # Errors
     /// A refusal, or how it failed.
     pub fn change(
         &self,
-        around: impl Fn() -> Result<Around, Trouble>,
+        look: impl Fn(&Host) -> Result<Survey, Trouble>,
         plan: impl Fn(&Survey) -> Planned,
         destructive: impl Fn(&Plan) -> Option<String>,
     ) -> Result<Report, Trouble> {
         if self.dry_run {
-            let survey = Survey::around(&self.host, &around()?)?;
+            let survey = look(&self.host)?;
             self.tell_unfinished(&survey);
             return Ok(Report {
                 plan: plan(&survey)?,
@@ -144,14 +144,14 @@ impl Context {
             });
         }
         let _lock = self.lock()?;
-        let mut survey = Survey::around(&self.host, &around()?)?;
+        let mut survey = look(&self.host)?;
         let mut recovered = None;
         if survey.intent().is_some() {
             recovered = self.recover()?.map(|plan| plan.outcome);
             if let Some(text) = &recovered {
                 self.warn(text);
             }
-            survey = Survey::around(&self.host, &around()?)?;
+            survey = look(&self.host)?;
         }
         let plan = plan(&survey)?;
         if let Some(question) = destructive(&plan) {
@@ -232,7 +232,8 @@ impl Context {
         around: &Around,
         plan: impl Fn(&Survey) -> Planned,
     ) -> anyhow::Result<()> {
-        let report = self.change(|| Ok(around.clone()), plan, |_| None)?;
+        let look = |host: &Host| Ok(Survey::around(host, around)?);
+        let report = self.change(look, plan, |_| None)?;
         self.report(what, &report)
     }
 }

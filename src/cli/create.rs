@@ -157,7 +157,12 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         ..Around::one_or_running(request.from.environment.as_ref())
     };
     let report = context.change(
-        || elsewhere(context, &request, &around),
+        |host| {
+            Ok(Survey::around(
+                host,
+                &elsewhere(context, &request, &around)?,
+            )?)
+        },
         |survey| create::plan(survey, &request),
         |_| None,
     )?;

@@ -7,7 +7,7 @@ use super::completions::environments;
 use super::context::Context;
 use crate::be::BeName;
 use crate::plan::{destroy, snapshot};
-use crate::survey::Around;
+use crate::survey::{Around, Survey};
 
 /// An environment, or a snapshot of one.
 #[derive(Debug, Clone)]
@@ -73,13 +73,13 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
                     keep_origin: args.keep_origin,
                 };
                 context.change(
-                    || Ok(Around::one(name)),
+                    |host| Ok(Survey::around(host, &Around::one(name))?),
                     |survey| destroy::plan(survey, &request),
                     |_| Some(format!("destroy {name} for good")),
                 )?
             }
             Target::Snapshot(target) => context.change(
-                || Ok(Around::one(&target.environment)),
+                |host| Ok(Survey::around(host, &Around::one(&target.environment))?),
                 |survey| snapshot::plan_destroy(survey, &target.environment, &target.snapshot),
                 |_| Some(format!("destroy {target} for good")),
             )?,

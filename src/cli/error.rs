@@ -129,7 +129,13 @@ impl From<SurveyError> for Trouble {
         match error {
             SurveyError::Zfs(error) => error.into(),
             SurveyError::Os(error) => error.into(),
-            SurveyError::NoBeroot(_) | SurveyError::Ambiguous(_) => Self::refused(error),
+            SurveyError::NoBeroot(_) | SurveyError::Ambiguous(_) | SurveyError::Pool(..) => {
+                let remedy = error.remedy();
+                Self {
+                    remedy,
+                    ..Self::refused(error)
+                }
+            }
         }
     }
 }
@@ -151,6 +157,7 @@ impl From<Failure> for Trouble {
         const RECOVER: &str =
             "beadm-rs recover; the next command that changes something does it first";
         match failure {
+            Failure::Nothing { cause, .. } => Self::from(cause).state("nothing was changed"),
             Failure::Undone { cause, .. } => {
                 let mut trouble = Self::from(cause).state("what was changed was undone");
                 if trouble.exit == REFUSED {

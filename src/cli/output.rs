@@ -138,7 +138,7 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
     for note in &plan.notes {
         writeln!(out, "     note: {note}")?;
     }
-    if plan.operation != "recover" {
+    if plan.operation != "recover" && plan.steps.iter().any(|step| step.commit) {
         writeln!(
             out,
             "     * the commit point: before it everything is undone on failure"

@@ -6,7 +6,7 @@ use super::BeSnapshot;
 use super::completions::environments;
 use super::context::Context;
 use crate::plan::rollback;
-use crate::survey::Around;
+use crate::survey::{Around, Survey};
 
 /// Put a boot environment back to a snapshot of itself
 ///
@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         snapshot: args.target.snapshot.clone(),
     };
     let report = context.change(
-        || Ok(Around::one(&request.name)),
+        |host| Ok(Survey::around(host, &Around::one(&request.name))?),
         |survey| rollback::plan(survey, &request),
         |plan| {
             let younger = match plan.notes.as_slice() {

@@ -70,6 +70,13 @@ impl Cause {
 /// How a plan failed, and what that leaves.
 #[derive(Debug)]
 pub enum Failure {
+    /// At the first step, which changed nothing.
+    Nothing {
+        /// The step that failed.
+        step: &'static str,
+        /// Why.
+        cause: Cause,
+    },
     /// Before the commit point; everything done was undone.
     Undone {
         /// The step that failed.
@@ -100,7 +107,8 @@ impl Failure {
     #[must_use]
     pub fn cause(&self) -> &Cause {
         match self {
-            Self::Undone { cause, .. }
+            Self::Nothing { cause, .. }
+            | Self::Undone { cause, .. }
             | Self::NotUndone { cause, .. }
             | Self::Unfinished { cause, .. } => cause,
         }
@@ -110,6 +118,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Nothing { cause, .. } => write!(f, "{cause}; nothing was changed"),
             Self::Undone { cause, .. } => {
                 write!(f, "{cause}; what was changed was undone")
             }
@@ -158,12 +167,15 @@ pub fn execute(
         if committed || (step.commit && (whole || cause.is_partial())) {
             return Err(Failure::Unfinished { step: name, cause });
         }
+        // A transaction that failed without being partial did nothing.
+        let nothing = !whole && matches!(step.action, Action::Transact { .. });
+        if nothing && index == 0 && !cause.is_partial() {
+            return Err(Failure::Nothing { step: name, cause });
+        }
         let undoing = if cause.is_partial() {
             // What came about is in the pool; the way back starts from there.
             take_back(host, plan.steps.get(..=index).unwrap_or_default())
         } else {
-            // A transaction that failed without being partial did nothing.
-            let nothing = !whole && matches!(step.action, Action::Transact { .. });
             let begun = if nothing { index } else { index + 1 };
             undo(host, plan.steps.get(..begun).unwrap_or_default())
         };
@@ -270,7 +282,7 @@ fn act(
         Action::Set { dataset, settings } => host.zfs.set(dataset, settings)?,
         Action::SetBootfs { pool, dataset } => host.zfs.set_bootfs(pool, dataset.as_ref())?,
         Action::Rename { from, to } => host.zfs.rename(from, to)?,
-        Action::Rewrite { dataset, moves } => rewrite::names(host, dataset, moves)?,
+        Action::Rewrite { dataset, names } => rewrite::names(host, dataset, names)?,
         Action::Transfer(transfer) => {
             if let Ok(bytes) = host.zfs.transfer_size(transfer) {
                 progress.total(bytes);

@@ -2,36 +2,65 @@
 
 use std::io;
 
-use cap_std_ext::cap_std::fs::{Dir, MetadataExt as _, PermissionsExt as _};
+use cap_std_ext::cap_std::fs::{Dir, Metadata, MetadataExt as _, PermissionsExt as _};
 use cap_std_ext::dirext::CapStdExtDirExt as _;
 
 use super::Cause;
-use crate::be::rewrite::{self, Move};
+use crate::be::rewrite::{self, Names};
 use crate::host::Host;
 use crate::zfs::DatasetName;
 
 /// The largest file that is looked at, bytes: an fstab is never that long.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// Writes the moved names into fstab and zfs-list.cache of one dataset, where
-/// they stand there. Symbolic links that lead out of it are not followed.
+/// Writes names anew in fstab and zfs-list.cache of one dataset, where they
+/// stand there. Symbolic links that lead out of it are not followed.
 ///
 /// # Errors
 /// Where the dataset cannot be mounted, or a file not be read or written.
-pub fn names(host: &Host, dataset: &DatasetName, moves: &[Move]) -> Result<(), Cause> {
-    host.platform.with_files(dataset, true, &mut |root| {
-        rewrite_file(root, rewrite::FSTAB, &|text| rewrite::fstab(text, moves))?;
-        let Some(caches) = optional(root.open_dir(rewrite::LIST_CACHE))? else {
-            return Ok(());
-        };
-        for entry in caches.entries()? {
-            let name = entry?.file_name();
-            if let Some(name) = name.to_str() {
-                rewrite_file(&caches, name, &|text| rewrite::list_cache(text, moves))?;
-            }
+pub fn names(host: &Host, dataset: &DatasetName, names: &Names) -> Result<(), Cause> {
+    // Mounted for reading it costs no transaction group. Where that is refused,
+    // as for what is mounted for writing already, the writing tells.
+    let mut due = false;
+    let looked = host.platform.with_files(dataset, false, &mut |root| {
+        each(root, names, &mut |_, _, _| {
+            due = true;
+            Ok(())
+        })
+    });
+    if due || looked.is_err() {
+        host.platform
+            .with_files(dataset, true, &mut |root| each(root, names, &mut replace))?;
+    }
+    Ok(())
+}
+
+/// What a file was, and is to be.
+struct Change {
+    was: Metadata,
+    text: String,
+}
+
+type Visit<'a> = dyn FnMut(&Dir, &str, Change) -> io::Result<()> + 'a;
+
+/// Visits every file that is to be changed.
+fn each(root: &Dir, names: &Names, visit: &mut Visit<'_>) -> io::Result<()> {
+    let mut file = |dir: &Dir, path: &str, change: &dyn Fn(&str) -> String| match changed(
+        dir, path, change,
+    )? {
+        Some(change) => visit(dir, path, change),
+        None => Ok(()),
+    };
+    file(root, rewrite::FSTAB, &|text| rewrite::fstab(text, names))?;
+    let Some(caches) = optional(root.open_dir(rewrite::LIST_CACHE))? else {
+        return Ok(());
+    };
+    for entry in caches.entries()? {
+        let name = entry?.file_name();
+        if let Some(name) = name.to_str() {
+            file(&caches, name, &|text| rewrite::list_cache(text, names))?;
         }
-        Ok(())
-    })?;
+    }
     Ok(())
 }
 
@@ -53,32 +82,34 @@ fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-fn rewrite_file(dir: &Dir, path: &str, change: &dyn Fn(&str) -> String) -> io::Result<()> {
-    let Some(found) = optional(dir.symlink_metadata(path))? else {
-        return Ok(());
+/// What becomes of a file; `None` where it stays as it is.
+fn changed(dir: &Dir, path: &str, change: &dyn Fn(&str) -> String) -> io::Result<Option<Change>> {
+    let Some(was) = optional(dir.symlink_metadata(path))? else {
+        return Ok(None);
     };
-    if !found.is_file() || found.len() > MAX_BYTES {
-        return Ok(());
+    if !was.is_file() || was.len() > MAX_BYTES {
+        return Ok(None);
     }
     let Some(bytes) = optional(dir.read(path))? else {
-        return Ok(());
+        return Ok(None);
     };
     // A file that is not text names no dataset.
-    let Ok(text) = String::from_utf8(bytes) else {
-        return Ok(());
+    let Ok(old) = String::from_utf8(bytes) else {
+        return Ok(None);
     };
-    let new = change(&text);
-    if new == text {
-        return Ok(());
-    }
+    let text = change(&old);
+    Ok((text != old).then_some(Change { was, text }))
+}
+
+fn replace(dir: &Dir, path: &str, Change { was, text }: Change) -> io::Result<()> {
     dir.atomic_replace_with(path, |file| {
         use std::io::Write as _;
         let inner = file.get_mut().as_file();
         inner.set_permissions(cap_std_ext::cap_std::fs::Permissions::from_mode(
-            found.mode() & 0o7777,
+            was.mode() & 0o7777,
         ))?;
-        std::os::unix::fs::fchown(inner, Some(found.uid()), Some(found.gid()))?;
-        file.write_all(new.as_bytes())?;
+        std::os::unix::fs::fchown(inner, Some(was.uid()), Some(was.gid()))?;
+        file.write_all(text.as_bytes())?;
         file.flush()?;
         file.get_ref().as_file().sync_all()
     })

@@ -88,6 +88,14 @@ pub struct Mount {
     pub namespace: Namespace,
 }
 
+impl Mount {
+    /// It is `/boot` of the running system.
+    #[must_use]
+    pub fn is_boot(&self) -> bool {
+        self.namespace == Namespace::Own && self.directory == "/boot"
+    }
+}
+
 /// A dataset to be mounted on a directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MountRequest {

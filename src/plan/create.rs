@@ -8,10 +8,13 @@
 //! until then a child inherits its mountpoint); names in its files; and the
 //! root's mountpoint as the commit point.
 
+use std::collections::BTreeSet;
+
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
     intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
 };
+use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment, NewBeName};
 use crate::intent::Undertaking;
 use crate::marker;
@@ -419,13 +422,18 @@ fn clone(
         })
         .collect();
     let undo = undo_clones(&clones, &pools_of(source));
+    // A snapshot that was there may be older than its environment's name.
+    let targets = clones.iter().map(|clone| clone.target.clone()).collect();
     plan.steps
         .push(Step::new("clone", Action::Clone { clones }).undone_by(undo));
     plan.steps.push(Step::new(
         "rewrite",
         Action::Rewrite {
             dataset: new.clone(),
-            moves: roots,
+            names: Names {
+                moves: roots,
+                own: if own { BTreeSet::new() } else { targets },
+            },
         },
     ));
     commit(survey, &mut plan, &new, &mountpoint_of(survey, source.root));
@@ -609,7 +617,14 @@ fn copy(
             "rewrite",
             Action::Rewrite {
                 dataset: new.clone(),
-                moves: vec![(source.root.name.clone(), new.clone())],
+                names: Names {
+                    moves: vec![(source.root.name.clone(), new.clone())],
+                    own: if own {
+                        BTreeSet::new()
+                    } else {
+                        received.iter().map(|(target, _)| target.clone()).collect()
+                    },
+                },
             },
         ));
     }

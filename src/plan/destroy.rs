@@ -244,7 +244,13 @@ pub(super) fn append(
         }
         transactions.push((root.name.pool(), operations));
     }
-    close(survey, plan, transactions, ["destroy", "destroy-boot"]);
+    close(
+        survey,
+        plan,
+        transactions,
+        ["destroy", "destroy-boot"],
+        None,
+    );
     Ok(())
 }
 

@@ -21,12 +21,14 @@ use std::fmt;
 use camino::Utf8PathBuf;
 use serde::Serialize;
 
-use crate::be::rewrite::Move;
+use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment};
 use crate::intent::{Intent, OpId, Undertaking, VERSION};
 use crate::os::{MountRequest, Namespace};
-use crate::survey::{Found, Survey};
-use crate::zfs::{CloneOf, DatasetName, NameError, PoolName, Setting, SyncOp, Transfer};
+use crate::survey::{Found, Survey, SurveyError};
+use crate::zfs::{
+    CloneOf, Dataset, DatasetName, Mountpoint, NameError, PoolName, Setting, SyncOp, Transfer,
+};
 
 /// One thing done to the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,8 +78,9 @@ pub enum Action {
     Rewrite {
         /// The dataset whose files they are.
         dataset: DatasetName,
-        /// From which names to which.
-        moves: Vec<Move>,
+        /// Which.
+        #[serde(flatten)]
+        names: Names,
     },
     /// A stream to another pool.
     Transfer(Transfer),
@@ -103,10 +106,13 @@ fn count(number: usize, one: &str, many: &str) -> String {
 /// "promote rpool/ROOT/a", or "promote 7 datasets".
 fn summary(operations: &[SyncOp]) -> String {
     let mut phrases: Vec<String> = Vec::new();
-    let mut tell = |verb: &str, noun: (&str, &str), objects: Vec<String>| match objects.as_slice() {
-        [] => {}
-        [only] => phrases.push(format!("{verb} {only}")),
-        many => phrases.push(format!("{verb} {}", count(many.len(), noun.0, noun.1))),
+    let mut tell = |verb: &str, noun: (&str, &str), mut objects: Vec<String>| {
+        objects.dedup();
+        match objects.as_slice() {
+            [] => {}
+            [only] => phrases.push(format!("{verb} {only}")),
+            many => phrases.push(format!("{verb} {}", count(many.len(), noun.0, noun.1))),
+        }
     };
     let pick = |select: &dyn Fn(&SyncOp) -> Option<String>| -> Vec<String> {
         operations.iter().filter_map(select).collect()
@@ -209,15 +215,19 @@ impl fmt::Display for Action {
                 None => write!(f, "clear bootfs on pool {pool}"),
             },
             Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
-            Self::Rewrite { dataset, moves } => {
-                let moves: Vec<String> = moves
+            Self::Rewrite { dataset, names } => {
+                let mut written: Vec<String> = names
+                    .moves
                     .iter()
                     .map(|(from, to)| format!("{from} as {to}"))
                     .collect();
+                if !names.own.is_empty() {
+                    written.push("its own name for a former one".to_owned());
+                }
                 write!(
                     f,
                     "in fstab and zfs-list.cache of {dataset}, write {}",
-                    moves.join(", ")
+                    written.join(", ")
                 )
             }
             Self::Transfer(transfer) => {
@@ -394,6 +404,20 @@ fn changeable<'a>(
         )
         .remedy("run 'recover' of the version that began it"));
     }
+    if let Some(boot) = survey.doubtful_boot() {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "{} has the name of the running environment and could be its /boot, but is not \
+                 mounted there",
+                boot.name
+            ),
+        )
+        .remedy(format!(
+            "mount it on /boot; or, if it is another machine's, zpool export {}",
+            boot.name.pool()
+        )));
+    }
     for name in pools {
         let Some(pool) = survey.pools.get(name) else {
             return Err(
@@ -407,11 +431,9 @@ fn changeable<'a>(
                     .remedy(format!("zpool export {name} && zpool import -N {name}")),
             );
         }
-        if !matches!(pool.health.as_str(), "ONLINE" | "DEGRADED") {
-            return Err(
-                Refusal::new(attempted, format!("pool {name} is {}", pool.health))
-                    .remedy(format!("zpool status {name} says why; zpool clear {name}")),
-            );
+        if !pool.is_working() {
+            let ill = SurveyError::Pool(name.clone(), pool.health.clone());
+            return Err(Refusal::new(attempted, &ill).remedy(ill.remedy().unwrap_or_default()));
         }
     }
     Ok(())
@@ -490,6 +512,13 @@ fn not_elsewhere(
     }
 }
 
+/// The first dataset of an environment that only its fstab mounts, by its name.
+fn mounted_by_fstab<'a>(environment: &BootEnvironment<'a>) -> Option<&'a Dataset> {
+    environment.datasets().into_iter().find(|dataset| {
+        dataset.mountpoint == Mountpoint::Legacy && dataset.guid != environment.guid()
+    })
+}
+
 /// The marker on the beroot that says what is going on.
 fn intent_mark(survey: &Survey, undertaking: Undertaking) -> (SyncOp, usize) {
     let text = Intent {
@@ -518,29 +547,33 @@ fn intent_clear(survey: &Survey) -> SyncOp {
 }
 
 /// Adds the transactions of something that has no way back once it began, the
-/// first of which sets the intent: the first is the commit point, the last
-/// clears the intent, in the same transaction group where it can.
+/// first of which sets the intent: the first is the commit point. The intent is
+/// cleared at the end, in the same transaction group where there is nothing
+/// else to do.
 fn close(
     survey: &Survey,
     plan: &mut Plan,
     mut transactions: Vec<(PoolName, Vec<SyncOp>)>,
     names: [&'static str; 2],
+    afterwards: Option<Step>,
 ) {
     let here = survey.beroot.pool();
-    match transactions.as_mut_slice() {
-        [(pool, operations)] if *pool == here => operations.push(intent_clear(survey)),
-        _ => transactions.push((here, vec![intent_clear(survey)])),
+    let mut cleared = false;
+    if let ([(pool, operations)], None) = (transactions.as_mut_slice(), &afterwards)
+        && *pool == here
+    {
+        operations.push(intent_clear(survey));
+        cleared = true;
     }
-    let last = transactions.len() - 1;
     for (index, (pool, operations)) in transactions.into_iter().enumerate() {
-        let name = match index {
-            0 => names[0],
-            index if index == last => "finish",
-            _ => names[1],
-        };
+        let name = names[index.min(1)];
         let mut step = Step::new(name, Action::Transact { pool, operations });
         step.commit = index == 0;
         plan.steps.push(step);
+    }
+    plan.steps.extend(afterwards);
+    if !cleared {
+        plan.transact("finish", &here, vec![intent_clear(survey)]);
     }
 }
 

@@ -5,10 +5,11 @@
 use super::graph::Graph;
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
+    snapshot,
 };
 use crate::intent::{Intent, Undertaking};
 use crate::survey::{Found, Survey};
-use crate::zfs::{Dataset, DatasetName, Guard, Guid, SnapshotName, SyncOp};
+use crate::zfs::{Dataset, DatasetName, Guard, Guid, Snapshot, SnapshotName, SyncOp};
 
 /// The plan that ends an unfinished operation; `None` where there is none.
 ///
@@ -53,8 +54,18 @@ pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
         Undertaking::Destroy { roots, keep_origin } => {
             finish_destroy(survey, &intent, roots, *keep_origin)?
         }
+        Undertaking::Snapshot { roots, snapshot } => {
+            finish_snapshot(survey, &intent, roots, snapshot)
+        }
+        Undertaking::DestroySnapshot { guids, .. } => {
+            finish_destroy_snapshot(survey, &intent, guids)
+        }
         Undertaking::Rename { moves } => finish_rename(survey, &intent, moves),
-        Undertaking::Rollback { root, snapshot } => finish_rollback(survey, root, snapshot)?,
+        Undertaking::Rollback {
+            root,
+            snapshot,
+            done,
+        } => finish_rollback(survey, root, snapshot, *done)?,
     };
     plan.operation = "recover";
     // Each step can be repeated; none is undone.
@@ -171,7 +182,7 @@ fn create(
     );
     if own {
         for from in from {
-            let operations = own_snapshots(survey, intent, from, snapshot);
+            let operations = own_snapshots(survey, intent, "create", from, snapshot);
             plan.transact("take-back-snapshots", &from.pool(), operations);
         }
     }
@@ -183,10 +194,11 @@ fn create(
 fn own_snapshots(
     survey: &Survey,
     intent: &Intent,
+    purpose: &str,
     from: &DatasetName,
     component: &str,
 ) -> Vec<SyncOp> {
-    let text = format!("{} create", intent.id);
+    let text = format!("{} {purpose}", intent.id);
     survey
         .within(from)
         .flat_map(|dataset| &dataset.snapshots)
@@ -260,7 +272,7 @@ fn copy(
                 .collect()
         });
     }
-    let snapshots = own_snapshots(survey, intent, from, component);
+    let snapshots = own_snapshots(survey, intent, "create", from, component);
     clear(survey, &mut plan, snapshots);
     plan
 }
@@ -320,6 +332,51 @@ fn activate(survey: &Survey, target: Guid, back: &[Guid], failback: Option<Guid>
     plan
 }
 
+fn finish_snapshot(
+    survey: &Survey,
+    intent: &Intent,
+    roots: &[DatasetName],
+    component: &str,
+) -> Plan {
+    let mut plan = Plan::new(survey, "recover");
+    let environment = roots.first().and_then(|root| survey.environment_at(root));
+    let whole = environment.is_some_and(|environment| {
+        environment.datasets().into_iter().all(|dataset| {
+            let mut components = dataset.snapshots.iter().map(|it| it.name.component());
+            components.any(|other| other == component)
+        })
+    });
+    if whole {
+        plan.outcome = completed(&intent.undertaking);
+    } else {
+        plan.outcome = took_back(intent);
+        for root in roots {
+            let operations = own_snapshots(survey, intent, "snapshot", root, component);
+            plan.transact("take-back-snapshots", &root.pool(), operations);
+        }
+    }
+    clear(survey, &mut plan, Vec::new());
+    plan
+}
+
+fn finish_destroy_snapshot(survey: &Survey, intent: &Intent, guids: &[Guid]) -> Plan {
+    let mut plan = Plan::new(survey, "recover");
+    let left: Vec<&Snapshot> = survey
+        .datasets
+        .values()
+        .flat_map(|dataset| &dataset.snapshots)
+        .filter(|snapshot| guids.contains(&snapshot.guid))
+        .collect();
+    let mark = SyncOp::Mark {
+        object: survey.beroot.to_string(),
+        key: "op".to_owned(),
+        text: intent.encode(),
+    };
+    snapshot::append_destroy(survey, mark, &left, &mut plan);
+    plan.outcome = completed(&intent.undertaking);
+    plan
+}
+
 fn finish_destroy(
     survey: &Survey,
     intent: &Intent,
@@ -373,19 +430,11 @@ fn finish_rename(
     plan
 }
 
-fn finish_rollback(survey: &Survey, root: &DatasetName, component: &str) -> Planned {
+fn finish_rollback(survey: &Survey, root: &DatasetName, component: &str, done: bool) -> Planned {
     let mut plan = Plan::new(survey, "recover");
     match survey.environment_at(root) {
         Some(environment) => {
-            let pools = super::pools_of(&environment);
-            rollback::append(
-                survey,
-                "recover",
-                &environment,
-                component,
-                &pools,
-                &mut plan,
-            )?;
+            rollback::append(survey, "recover", &environment, component, done, &mut plan)?;
             plan.outcome = format!("rollback to {root}@{component} is complete now");
         }
         None => {

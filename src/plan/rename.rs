@@ -4,12 +4,13 @@
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, pools_of, unlocked,
+    intent_clear, intent_mark, mounted_by_fstab, pools_of, unlocked,
 };
+use crate::be::rewrite::Names;
 use crate::be::{BeName, NewBeName};
 use crate::intent::Undertaking;
 use crate::survey::Survey;
-use crate::zfs::{DatasetName, Guid, Mountpoint};
+use crate::zfs::{DatasetName, Guid};
 
 /// The plan of `rename OLD NEW`.
 ///
@@ -40,9 +41,7 @@ pub fn plan(survey: &Survey, old: &BeName, new: &NewBeName) -> Planned {
     if environment.is_running() || environment.is_next() || environment.is_once() {
         // Between the rename and the new fstab the machine would boot without
         // them, and no order of the two avoids that.
-        if let Some(legacy) = environment.datasets().into_iter().find(|dataset| {
-            dataset.mountpoint == Mountpoint::Legacy && dataset.guid != environment.guid()
-        }) {
+        if let Some(legacy) = mounted_by_fstab(&environment) {
             return Err(Refusal::new(
                 &attempted,
                 format!(
@@ -111,10 +110,12 @@ pub(super) fn append(
             "rewrite",
             Action::Rewrite {
                 dataset: root.clone(),
-                moves: moves
-                    .iter()
-                    .map(|(_, from, to)| (from.clone(), to.clone()))
-                    .collect(),
+                names: Names::moved(
+                    moves
+                        .iter()
+                        .map(|(_, from, to)| (from.clone(), to.clone()))
+                        .collect(),
+                ),
             },
         ));
     }

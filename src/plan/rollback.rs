@@ -2,9 +2,10 @@
 //! transaction group per pool.
 
 use super::{
-    Plan, Planned, Refusal, bad_name, changeable, close, environment, finished, intent_mark,
-    not_elsewhere, pools_of,
+    Action, Plan, Planned, Refusal, Step, bad_name, changeable, close, environment, finished,
+    intent_mark, mounted_by_fstab, not_elsewhere, pools_of, unlocked,
 };
+use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment};
 use crate::intent::Undertaking;
 use crate::survey::Survey;
@@ -38,17 +39,31 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
             )),
         );
     }
-    if pools.len() > 1 && (environment.is_next() || environment.is_once()) {
-        // A transaction group is of one pool, and no order of two makes them one.
-        return Err(Refusal::new(
-            &attempted,
-            "it is the environment that boots next, and it lies in several pools: a machine \
-             that stopped halfway would boot one part of it old and another new",
-        )
-        .remedy(format!(
-            "activate another one first, or beadm-rs create -e {}@{} NAME, and activate that",
-            request.name, request.snapshot
-        )));
+    // The names in its files are written after the commit point.
+    unlocked(&attempted, &environment)?;
+    if environment.is_next() || environment.is_once() {
+        let whole = |reason: String| {
+            Err(Refusal::new(&attempted, reason).remedy(format!(
+                "activate another one first, or beadm-rs create -e {}@{} NAME, and activate that",
+                request.name, request.snapshot
+            )))
+        };
+        if pools.len() > 1 {
+            // A transaction group is of one pool, and no order of two makes them one.
+            return whole(
+                "it is the environment that boots next, and it lies in several pools: a machine \
+                 that stopped halfway would boot one part of it old and another new"
+                    .to_owned(),
+            );
+        }
+        if let Some(legacy) = mounted_by_fstab(&environment) {
+            return whole(format!(
+                "it is the environment that boots next, and {} is mounted by its fstab \
+                 (mountpoint=legacy), which may have another name in the snapshot: a machine \
+                 that stopped before it is written anew would boot without it",
+                legacy.name
+            ));
+        }
     }
     if let Some(mount) = survey.own_mounts().find(|mount| {
         environment
@@ -67,34 +82,40 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
         &attempted,
         &environment,
         &request.snapshot,
-        &pools,
+        false,
         &mut plan,
     )?;
     plan.outcome = format!("{} is as it was at @{}", request.name, request.snapshot);
     Ok(plan)
 }
 
-/// The transactions, and what goes with them.
+/// The transactions, and what goes with them; where the beroot's pool is done
+/// already, the others.
 pub(super) fn append(
     survey: &Survey,
     attempted: &str,
     environment: &BootEnvironment<'_>,
     component: &str,
-    pools: &[PoolName],
+    done: bool,
     plan: &mut Plan,
 ) -> Result<(), Refusal> {
+    let intent = |done| {
+        let undertaking = Undertaking::Rollback {
+            root: environment.root.name.clone(),
+            snapshot: component.to_owned(),
+            done,
+        };
+        intent_mark(survey, undertaking).0
+    };
+    let here = survey.beroot.pool();
     let mut transactions: Vec<(PoolName, Vec<SyncOp>)> = Vec::new();
-    for (index, pool) in pools.iter().enumerate() {
+    for pool in &pools_of(environment) {
         let mut operations = Vec::new();
-        if index == 0 && *pool == survey.beroot.pool() {
-            let (intent, _) = intent_mark(
-                survey,
-                Undertaking::Rollback {
-                    root: environment.root.name.clone(),
-                    snapshot: component.to_owned(),
-                },
-            );
-            operations.push(intent);
+        if *pool == here {
+            if done {
+                continue;
+            }
+            operations.push(intent(false));
         }
         for dataset in environment
             .datasets()
@@ -146,8 +167,29 @@ pub(super) fn append(
                 guard: Guard::Guid(dataset.guid),
             });
         }
+        if *pool == here {
+            operations.push(intent(true));
+        }
         transactions.push((pool.clone(), operations));
     }
-    close(survey, plan, transactions, ["rollback", "rollback-boot"]);
+    // The snapshot may be older than the environment's name, and its fstab too.
+    let rewrite = Action::Rewrite {
+        dataset: environment.root.name.clone(),
+        names: Names {
+            moves: Vec::new(),
+            own: environment
+                .datasets()
+                .into_iter()
+                .map(|dataset| dataset.name.clone())
+                .collect(),
+        },
+    };
+    close(
+        survey,
+        plan,
+        transactions,
+        ["rollback", "rollback-boot"],
+        Some(Step::new("rewrite", rewrite)),
+    );
     Ok(())
 }

@@ -1,14 +1,17 @@
 //! A snapshot of a whole boot environment: `snapshot`, `create BE@SNAP`, and
 //! its end, `destroy BE@SNAP`.
 
+use std::collections::BTreeMap;
+
 use super::create::source;
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, finished, pools_of,
-    snapshot_component,
+    Action, Plan, Planned, Refusal, Step, bad_name, changeable, close, finished, fits,
+    intent_clear, intent_mark, pools_of, snapshot_component,
 };
 use crate::be::BeName;
+use crate::intent::Undertaking;
 use crate::survey::Survey;
-use crate::zfs::{Guard, SnapshotName, SyncOp};
+use crate::zfs::{Guard, PoolName, Snapshot, SnapshotName, SyncOp};
 
 /// `snapshot [NAME[@SNAP]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
         .unwrap_or_else(|| snapshot_component(survey));
     let mut plan = Plan::new(survey, "snapshot");
     let datasets = source.datasets();
+    // A transaction group is of one pool: between two the machine can stop.
+    let several = pools.len() > 1;
     for (index, pool) in pools.iter().enumerate() {
         let mut operations = Vec::new();
         let mut undo = Vec::new();
@@ -75,6 +80,22 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
         } else {
             "snapshot-boot"
         };
+        if index == 0 && several {
+            let (intent, bytes) = intent_mark(
+                survey,
+                Undertaking::Snapshot {
+                    roots: source
+                        .roots()
+                        .iter()
+                        .map(|root| root.name.clone())
+                        .collect(),
+                    snapshot: component.clone(),
+                },
+            );
+            fits(&attempted, bytes)?;
+            operations.insert(0, intent);
+            undo.push(intent_clear(survey));
+        }
         let action = Action::Transact {
             pool: pool.clone(),
             operations,
@@ -84,6 +105,10 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
                 pool: pool.clone(),
                 operations: undo,
             }]));
+    }
+    if several {
+        let finish = vec![intent_clear(survey)];
+        plan.transact("finish", &survey.beroot.pool(), finish);
     }
     plan.outcome = format!("{}@{component} is taken", source.name());
     Ok(plan)
@@ -137,22 +162,42 @@ pub fn plan_destroy(survey: &Survey, be: &BeName, component: &str) -> Planned {
         }
     }
     let mut plan = Plan::new(survey, "destroy");
-    for pool in &pools {
-        let operations = found
-            .iter()
-            .filter(|snapshot| snapshot.name.dataset().pool() == *pool)
-            .map(|snapshot| SyncOp::Destroy {
+    let (intent, bytes) = intent_mark(
+        survey,
+        Undertaking::DestroySnapshot {
+            root: environment.root.name.clone(),
+            snapshot: component.to_owned(),
+            guids: found.iter().map(|snapshot| snapshot.guid).collect(),
+        },
+    );
+    fits(&attempted, bytes)?;
+    append_destroy(survey, intent, &found, &mut plan);
+    plan.outcome = format!("{be}@{component} is gone");
+    Ok(plan)
+}
+
+/// The transactions that end snapshots, the beroot's pool first.
+pub(super) fn append_destroy(
+    survey: &Survey,
+    intent: SyncOp,
+    snapshots: &[&Snapshot],
+    plan: &mut Plan,
+) {
+    let mut of_pools: BTreeMap<PoolName, Vec<SyncOp>> = BTreeMap::new();
+    for snapshot in snapshots {
+        of_pools
+            .entry(snapshot.name.dataset().pool())
+            .or_default()
+            .push(SyncOp::Destroy {
                 object: snapshot.name.to_string(),
                 guard: Guard::Guid(snapshot.guid),
                 missing_ok: false,
-            })
-            .collect();
-        plan.transact("destroy-snapshots", pool, operations);
+            });
     }
-    // There is no way back from the first of them.
-    if let Some(first) = plan.steps.first_mut() {
-        first.commit = true;
-    }
-    plan.outcome = format!("{be}@{component} is gone");
-    Ok(plan)
+    let here = survey.beroot.pool();
+    let mut first = vec![intent];
+    first.extend(of_pools.remove(&here).unwrap_or_default());
+    let transactions = std::iter::once((here, first)).chain(of_pools).collect();
+    let names = ["destroy-snapshots", "destroy-snapshots-boot"];
+    close(survey, plan, transactions, names, None);
 }

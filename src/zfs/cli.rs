@@ -422,6 +422,10 @@ impl Zfs for Cli {
         Ok(found)
     }
 
+    fn prepare_properties(&self) {
+        let _ = self.settable();
+    }
+
     fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<String>> {
         let arguments = words(&["holds", "-H", snapshot.as_str()]);
         self.zfs(&format!("list the holds of {snapshot}"), &arguments)

@@ -83,6 +83,14 @@ pub struct Pool {
     pub size: u64,
 }
 
+impl Pool {
+    /// It answers: neither faulted, suspended nor otherwise out of order.
+    #[must_use]
+    pub fn is_working(&self) -> bool {
+        matches!(self.health.as_str(), "ONLINE" | "DEGRADED")
+    }
+}
+
 /// What kind of dataset it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -432,6 +440,11 @@ pub trait Zfs: Send + Sync {
     /// # Errors
     /// [`ErrorKind::NotFound`] and whatever else ZFS says.
     fn properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>>;
+
+    /// Finds out beforehand what [`Zfs::properties`] has to know of this
+    /// release, so that it can be done beside something else. What fails here
+    /// fails there again.
+    fn prepare_properties(&self) {}
 
     /// The tags that hold a snapshot.
     ///

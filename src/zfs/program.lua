@@ -52,7 +52,7 @@ local function in_use(object)
         err = zfs.check.destroy(object)
     end
     if err == 16 then
-        return 16, "it is in use"
+        return 16
     end
     return 0
 end

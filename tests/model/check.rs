@@ -219,27 +219,6 @@ pub fn boots_whole(plan: &Plan, before: &Picture, after: &Picture, found: &Pictu
     }
 }
 
-/// `snapshot` and `destroy BE@SNAP` record no intent: stopped between two pools,
-/// or where a part of the destruction failed, some datasets have the snapshot
-/// and others have not. Readers cope with that, and destroying it ends it.
-pub fn half_a_snapshot(plan: &Plan, before: &Picture, found: &Picture) -> bool {
-    let destroyed = plan
-        .steps
-        .iter()
-        .all(|step| step.name == "destroy-snapshots");
-    if !destroyed && (plan.operation != "snapshot" || plan.steps.len() < 2) {
-        return false;
-    }
-    let bare = |picture: &Picture| {
-        let mut picture = picture.clone();
-        for item in picture.datasets.values_mut() {
-            item.snapshots.clear();
-        }
-        picture
-    };
-    bare(before) == bare(found)
-}
-
 /// Where a destruction stopped inside its transaction, the snapshots that only
 /// what was gone already had come from stay: this program's own, with nothing
 /// hanging on them. They are taken out of the picture.

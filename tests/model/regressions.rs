@@ -83,7 +83,6 @@ fn what_boots_next_is_not_rolled_back_pool_by_pool() {
 /// The oldest snapshots of a promoted environment are those of what it came
 /// from, and so is the fstab in them.
 #[test]
-#[ignore = "rollback does not write the names in fstab anew"]
 fn a_rollback_to_before_it_was_cloned_leaves_an_environment_its_own_fstab() {
     let history = play(
         Layout::BootPool,
@@ -98,7 +97,6 @@ fn a_rollback_to_before_it_was_cloned_leaves_an_environment_its_own_fstab() {
 
 /// The snapshot has the fstab of the time before the rename.
 #[test]
-#[ignore = "create knows the present name of its source only"]
 fn a_clone_of_a_snapshot_older_than_a_rename_has_its_own_fstab() {
     let history = play(
         Layout::BootPool,
