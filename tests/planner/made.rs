@@ -67,7 +67,7 @@ impl Made {
         })
     }
 
-    /// A file system mounted at `/`.
+    /// A file system mounted at `/`, or at `/boot` below a BOOT.
     pub fn dataset(&mut self, name: &str) -> &mut Dataset {
         self.last += 1;
         let made = Dataset {
@@ -81,7 +81,14 @@ impl Made {
             written: 0,
             origin: None,
             canmount: Canmount::Noauto,
-            mountpoint: Mountpoint::Path("/".into()),
+            mountpoint: Mountpoint::Path(
+                if name.contains("/BOOT/") {
+                    "/boot"
+                } else {
+                    "/"
+                }
+                .into(),
+            ),
             mounted: false,
             readonly: false,
             encryption_root: None,

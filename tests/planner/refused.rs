@@ -226,3 +226,62 @@ fn what_boots_next_is_not_rolled_back_in_two_pools() {
          activate another one first, or beadm-rs create -e new@a NAME, and activate that"
     );
 }
+
+#[test]
+fn what_boots_next_is_not_rolled_back_where_fstab_mounts_a_part_of_it() {
+    let mut made = two();
+    made.on("rpool/ROOT/new/var").mountpoint = Mountpoint::Legacy;
+    made.snapshot("rpool/ROOT/new@a");
+    made.snapshot("rpool/ROOT/new/var@a");
+    let request = rollback::Request {
+        name: "new".parse().unwrap(),
+        snapshot: "a".to_owned(),
+    };
+    rollback::plan(&made.survey, &request).unwrap();
+    made.next("rpool/ROOT/new");
+    assert_eq!(
+        refusal(rollback::plan(&made.survey, &request)),
+        "refused to roll back to new@a: it is the environment that boots next, and \
+         rpool/ROOT/new/var is mounted by its fstab (mountpoint=legacy), which may have another \
+         name in the snapshot: a machine that stopped before it is written anew would boot \
+         without it\n\
+         activate another one first, or beadm-rs create -e new@a NAME, and activate that"
+    );
+}
+
+/// A survey with a `/boot` in another pool.
+fn with_boot(mountpoint: Mountpoint) -> Made {
+    let mut made = two();
+    made.pool("bpool");
+    made.dataset("bpool/BOOT").mountpoint = Mountpoint::None;
+    made.dataset("bpool/BOOT/old").mountpoint = mountpoint;
+    made.survey.boot_roots.push(dataset("bpool/BOOT"));
+    made
+}
+
+#[test]
+fn what_could_be_the_running_boot_has_to_be_mounted_there() {
+    let mut made = with_boot(Mountpoint::Path("/boot".into()));
+    assert_eq!(
+        refusal(activated(&made)),
+        "refused to activate new: bpool/BOOT/old has the name of the running environment and \
+         could be its /boot, but is not mounted there\n\
+         mount it on /boot; or, if it is another machine's, zpool export bpool"
+    );
+    made.survey.mounts.push(Mount {
+        dataset: dataset("bpool/BOOT/old"),
+        directory: "/boot".into(),
+        namespace: Namespace::Own,
+    });
+    activated(&made).unwrap();
+}
+
+#[test]
+fn a_namesake_that_is_mounted_elsewhere_is_no_boot() {
+    for mountpoint in [Mountpoint::Path("/backup".into()), Mountpoint::None] {
+        let made = with_boot(mountpoint);
+        let plan = created(&made, "old").unwrap();
+        let text = serde_json::to_string(&plan).unwrap();
+        assert!(!text.contains("bpool"), "{text}");
+    }
+}

@@ -263,3 +263,34 @@ fn a_suspended_pool_is_refused_without_waiting_for_it() {
     run(&["create", "-e", "old", "new"]).succeeds();
     sh("zpool", &["destroy", "-f", &pool]);
 }
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_pool_of_another_machine_is_not_taken_for_boot() {
+    let mut machine = Machine::new();
+    let other = machine.another_pool("o");
+    let boot = format!("{other}/BOOT");
+    sh("zfs", &["create", "-o", "mountpoint=none", &boot]);
+    for name in ["old", "new"] {
+        let settings = ["-o", "canmount=noauto", "-o", "mountpoint=/boot"];
+        let dataset = format!("{boot}/{name}");
+        sh("zfs", &[&["create"], &settings[..], &[&dataset]].concat());
+    }
+    // Here to be read, under a root of its own.
+    sh("zpool", &["export", &other]);
+    let at = machine.directory().join("elsewhere");
+    machine.import(&other, &["-R", at.to_str().unwrap()]);
+    let everything = || {
+        sh(
+            "zfs",
+            &["list", "-Hp", "-r", "-t", "all", "-o", "name,guid", &other],
+        )
+    };
+    let before = everything();
+    machine.run(&["create", "-e", "old", "new"]).succeeds();
+    machine.run(&["snapshot", "new@s"]).succeeds();
+    machine.run(&["rename", "new", "newer"]).succeeds();
+    machine.run(&["rename", "newer", "new"]).succeeds();
+    machine.run(&["destroy", "-y", "new"]).succeeds();
+    assert_eq!(everything(), before);
+}
