@@ -5,24 +5,22 @@
 //! dataset. Clones cannot (before OpenZFS 2.4, and never with properties), so
 //! several `zfs clone` run at once.
 
+mod message;
+mod program;
+mod stream;
+
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use serde::Deserialize;
 
 use super::parse::{self, ParseError};
 use super::{
-    CloneOf, Dataset, DatasetName, Error, ErrorKind, Guard, Meter, PREFIX, Pool, PoolName,
-    Property, Result, Setting, SnapshotName, SyncOp, Transfer, Zfs,
+    CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
+    Setting, SnapshotName, SyncOp, Transfer, Zfs,
 };
 use crate::sys::command::{self, Finished};
-
-/// The channel program behind [`Zfs::transact`].
-const PROGRAM: &str = include_str!("program.lua");
 
 /// The channel program behind [`Zfs::properties`].
 const USER_PROPERTIES: &str = include_str!("user_properties.lua");
@@ -36,9 +34,6 @@ const MEMORY_LIMIT: &str = "104857600";
 /// How many `zfs clone` run at once. Measured in emulation, 20 clones: one
 /// after another 5.8 s, eight at a time 3.4 s, twenty at a time 3.2 s.
 const CLONES_AT_ONCE: usize = 8;
-
-/// How much of a stream is carried at a time, bytes.
-const STREAM_BUFFER: usize = 1 << 20;
 
 /// The engine.
 #[derive(Debug, Clone)]
@@ -215,152 +210,7 @@ fn said(attempted: &str, finished: &Finished) -> Error {
     } else {
         finished.stderr.clone()
     };
-    Error::new(classify(&detail), attempted, detail)
-}
-
-/// The class of a message of `zfs` or `zpool`: the texts of
-/// `zfs_standard_error_fmt` in `libzfs_util.c`, the same from 0.8 to 2.4.
-fn classify(message: &str) -> ErrorKind {
-    const TEXTS: [(&str, ErrorKind); 37] = [
-        ("source and target pools differ", ErrorKind::Unsupported),
-        ("within same pool", ErrorKind::Unsupported),
-        ("crosses datasets", ErrorKind::Unsupported),
-        ("must be one of", ErrorKind::Invalid),
-        ("must be an absolute path", ErrorKind::Invalid),
-        ("must be power of 2", ErrorKind::Invalid),
-        ("bad numeric value", ErrorKind::Invalid),
-        ("use 'none'", ErrorKind::Invalid),
-        ("is readonly", ErrorKind::Invalid),
-        ("does not apply to datasets", ErrorKind::Invalid),
-        ("cannot be a descendant", ErrorKind::Invalid),
-        ("size is less than", ErrorKind::NoSpace),
-        ("size is greater than", ErrorKind::NoSpace),
-        ("does not exist", ErrorKind::NotFound),
-        ("no such pool", ErrorKind::NotFound),
-        ("already exists", ErrorKind::Exists),
-        ("dataset exists", ErrorKind::Exists),
-        ("has dependent clones", ErrorKind::HasDependents),
-        ("has children", ErrorKind::HasDependents),
-        ("busy", ErrorKind::Busy),
-        ("out of space", ErrorKind::NoSpace),
-        ("No space left", ErrorKind::NoSpace),
-        ("quota exceeded", ErrorKind::NoSpace),
-        ("space quota", ErrorKind::NoSpace),
-        ("Disk quota exceeded", ErrorKind::NoSpace),
-        ("read-only", ErrorKind::ReadOnly),
-        ("Read-only", ErrorKind::ReadOnly),
-        ("suspended", ErrorKind::Io),
-        ("I/O error", ErrorKind::Io),
-        ("permission denied", ErrorKind::PermissionDenied),
-        ("Permission denied", ErrorKind::PermissionDenied),
-        ("key not loaded", ErrorKind::Key),
-        ("encryption", ErrorKind::Key),
-        ("too long", ErrorKind::Invalid),
-        ("invalid", ErrorKind::Invalid),
-        ("/dev/zfs", ErrorKind::Missing),
-        ("modules cannot be auto-loaded", ErrorKind::Missing),
-    ];
-    TEXTS
-        .iter()
-        .find(|(text, _)| message.contains(text))
-        .map_or(ErrorKind::Other, |(_, kind)| *kind)
-}
-
-/// What `program.lua` returns.
-#[derive(Debug, Deserialize)]
-struct Returned {
-    #[serde(rename = "return")]
-    value: ReturnedValue,
-}
-
-#[derive(Debug, Deserialize)]
-struct ReturnedValue {
-    failed: usize,
-    errno: i32,
-    why: String,
-    done: usize,
-}
-
-/// An operation as arguments of `program.lua`.
-fn encode(op: &SyncOp) -> Vec<String> {
-    let (name, arguments): (&str, Vec<String>) = match op {
-        SyncOp::Mark { object, key, text } => (
-            "mark",
-            vec![object.clone(), format!("{PREFIX}{key}"), text.clone()],
-        ),
-        SyncOp::Unmark { object, key } => {
-            ("unmark", vec![object.clone(), format!("{PREFIX}{key}")])
-        }
-        SyncOp::Snapshot { snapshot } => ("snapshot", vec![snapshot.to_string()]),
-        SyncOp::Promote { dataset, checked } => (
-            "promote",
-            vec![
-                dataset.to_string(),
-                if *checked { "checked" } else { "unchecked" }.to_owned(),
-            ],
-        ),
-        SyncOp::Destroy {
-            object,
-            guard,
-            missing_ok,
-        } => {
-            let [kind, name, value] = encode_guard(guard);
-            let missing = if *missing_ok { "missing-ok" } else { "present" };
-            (
-                "destroy",
-                vec![object.clone(), kind, name, value, missing.to_owned()],
-            )
-        }
-        SyncOp::Rollback { dataset, guard } => {
-            let [kind, name, value] = encode_guard(guard);
-            ("rollback", vec![dataset.to_string(), kind, name, value])
-        }
-    };
-    let mut encoded = vec![name.to_owned(), arguments.len().to_string()];
-    encoded.extend(arguments);
-    encoded
-}
-
-/// The kind of guard, the property looked at, and its value.
-fn encode_guard(guard: &Guard) -> [String; 3] {
-    let (kind, name, value) = match guard {
-        Guard::Guid(guid) => ("guid", "guid".to_owned(), guid.to_string()),
-        Guard::Origin(origin) => ("origin", "origin".to_owned(), origin.to_string()),
-        Guard::Mark { key, text } => ("mark", format!("{PREFIX}{key}"), text.clone()),
-        Guard::Setting { key, value } => ("setting", format!("{PREFIX}{key}"), value.clone()),
-    };
-    [kind.to_owned(), name, value]
-}
-
-/// What the kernel means by an errno, for a person.
-fn explain(op: &SyncOp, errno: i32, why: &str) -> String {
-    let why = why.trim();
-    let told = |text: &str| {
-        if why.is_empty() {
-            text.to_owned()
-        } else {
-            format!("{text}: {why}")
-        }
-    };
-    match (op, ErrorKind::from_errno(errno)) {
-        (SyncOp::Promote { .. }, ErrorKind::Exists) => {
-            told("both sides have snapshots (or bookmarks) of the same name")
-        }
-        (SyncOp::Promote { .. }, ErrorKind::Busy) => told(
-            "a snapshot that would move is in use (a running zfs send, or mounted under .zfs/snapshot)",
-        ),
-        (SyncOp::Promote { .. }, ErrorKind::Key) => told("its key's encryption root would change"),
-        (SyncOp::Destroy { object, .. }, ErrorKind::Busy) if object.contains('@') => {
-            told("the snapshot is held, or in use")
-        }
-        (SyncOp::Destroy { .. }, ErrorKind::Exists) => told("clones hang on it"),
-        (_, ErrorKind::Busy) => told("it is in use (mounted somewhere, sent or received)"),
-        (_, ErrorKind::NotFound) => told("it is not there"),
-        (_, ErrorKind::Exists) => told("there is one already"),
-        (_, ErrorKind::NoSpace) => told("no space, or a quota is reached"),
-        (_, ErrorKind::ReadOnly) => told("the pool is read-only"),
-        _ => told(&std::io::Error::from_raw_os_error(errno).to_string()),
-    }
+    Error::new(message::classify(&detail), attempted, detail)
 }
 
 impl Zfs for Cli {
@@ -433,57 +283,7 @@ impl Zfs for Cli {
     }
 
     fn transact(&self, pool: &PoolName, ops: &[SyncOp]) -> Result<()> {
-        let attempted = format!("run {} operations on {pool}", ops.len());
-        let mut arguments = words(&[
-            "program",
-            "-j",
-            "-t",
-            INSTRUCTION_LIMIT,
-            "-m",
-            MEMORY_LIMIT,
-            pool.as_str(),
-            "-",
-        ]);
-        arguments.extend(ops.iter().flat_map(encode));
-        let finished = Self::run(&self.zfs, &attempted, &arguments, Some(PROGRAM))?;
-        if !finished.status.success() {
-            let error = said(&attempted, &finished);
-            // A program that was stopped, by a limit or an error of its own, keeps
-            // what it did until then (zfs-program(8)); one that was not begun did
-            // nothing.
-            let begun = !finished.stderr.starts_with("cannot open ");
-            return Err(error.partial(begun));
-        }
-        let output = text(&attempted, finished.stdout).map_err(|error| error.partial(true))?;
-        let returned: Returned = serde_json::from_str(&output).map_err(|error| {
-            Error::new(
-                ErrorKind::Unexpected,
-                &attempted,
-                format!("the channel program returned {output:?} ({error})"),
-            )
-            .partial(true)
-        })?;
-        let ReturnedValue {
-            failed,
-            errno,
-            why,
-            done,
-        } = returned.value;
-        if failed == 0 && done == ops.len() {
-            return Ok(());
-        }
-        match failed.checked_sub(1).and_then(|index| ops.get(index)) {
-            Some(op) => Err(
-                Error::new(ErrorKind::from_errno(errno), op, explain(op, errno, &why))
-                    .partial(done > 0),
-            ),
-            None => Err(Error::new(
-                ErrorKind::Unexpected,
-                attempted,
-                format!("the channel program returned {output:?}"),
-            )
-            .partial(true)),
-        }
+        program::transact(self, pool, ops)
     }
 
     fn clone_all(&self, clones: &[CloneOf]) -> Result<()> {
@@ -573,114 +373,6 @@ impl Zfs for Cli {
     }
 
     fn transfer(&self, transfer: &Transfer, meter: &dyn Meter) -> Result<()> {
-        let attempted = format!("send {} to {}", transfer.snapshot, transfer.target);
-        let failed =
-            |error: std::io::Error| Error::new(ErrorKind::Other, &attempted, error.to_string());
-        let mut sending = words(&["send"]);
-        if transfer.raw {
-            sending.push("-w".to_owned());
-        }
-        sending.push(transfer.snapshot.to_string());
-        let mut receiving = words(&["receive", "-u"]);
-        receiving.extend(options(&transfer.settings));
-        receiving.push(transfer.target.to_string());
-
-        let mut receiver = command::command(&self.zfs, &receiving)
-            .stdin(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let mut sender = match command::command(&self.zfs, &sending).spawn() {
-            Ok(sender) => sender,
-            Err(error) => {
-                drop(receiver.stdin.take());
-                let _ = receiver.wait();
-                return Err(failed(error));
-            }
-        };
-        let mut interrupted = false;
-        if let (Some(mut from), Some(mut to)) = (sender.stdout.take(), receiver.stdin.take()) {
-            let mut buffer = vec![0; STREAM_BUFFER];
-            // A write that fails means that the receiver ended: its own words,
-            // read below, say why.
-            while let Ok(count @ 1..) = from.read(&mut buffer) {
-                let Some(part) = buffer.get(..count) else {
-                    break;
-                };
-                if to.write_all(part).is_err() {
-                    break;
-                }
-                if !meter.advance(count as u64) {
-                    interrupted = true;
-                    let _ = sender.kill();
-                    let _ = receiver.kill();
-                    break;
-                }
-            }
-        }
-        let received = command::finish(receiver).map_err(failed)?;
-        let sent = command::finish(sender).map_err(failed)?;
-        if interrupted {
-            return Err(Error::new(
-                ErrorKind::Interrupted,
-                &attempted,
-                "interrupted",
-            ));
-        }
-        if !received.status.success() {
-            return Err(said(&attempted, &received));
-        }
-        if !sent.status.success() {
-            return Err(said(&attempted, &sent));
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_of_zfs_are_classed() {
-        for (message, kind) in [
-            (
-                "cannot open 'p/x': dataset does not exist",
-                ErrorKind::NotFound,
-            ),
-            (
-                "cannot create 'p/x': dataset already exists",
-                ErrorKind::Exists,
-            ),
-            (
-                "cannot unmount '/x': pool or dataset is busy",
-                ErrorKind::Busy,
-            ),
-            ("cannot create 'p/x': out of space", ErrorKind::NoSpace),
-            ("The ZFS modules cannot be auto-loaded.", ErrorKind::Missing),
-            ("something new", ErrorKind::Other),
-        ] {
-            assert_eq!(classify(message), kind, "{message}");
-        }
-    }
-
-    #[test]
-    fn an_operation_is_its_name_a_count_and_its_arguments() {
-        let op = SyncOp::Destroy {
-            object: "p/a@s".to_owned(),
-            guard: Guard::Guid(super::super::Guid(u64::MAX)),
-            missing_ok: true,
-        };
-        assert_eq!(
-            encode(&op),
-            [
-                "destroy",
-                "5",
-                "p/a@s",
-                "guid",
-                "guid",
-                "18446744073709551615",
-                "missing-ok"
-            ]
-        );
+        stream::carry(&self.zfs, transfer, meter)
     }
 }

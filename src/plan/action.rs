@@ -1,0 +1,219 @@
+//! What a step does, and how a person reads it.
+
+use std::fmt;
+
+use camino::Utf8PathBuf;
+use serde::Serialize;
+
+use crate::be::rewrite::Names;
+use crate::os::MountRequest;
+use crate::zfs::{CloneOf, DatasetName, PoolName, Setting, SyncOp, Transfer};
+
+/// One thing done to the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "action")]
+pub enum Action {
+    /// Operations that share a transaction group.
+    Transact {
+        /// The pool.
+        pool: PoolName,
+        /// In this order.
+        operations: Vec<SyncOp>,
+    },
+    /// Clones, parents before children, several at once where they can be.
+    Clone {
+        /// The clones.
+        clones: Vec<CloneOf>,
+    },
+    /// An empty file system.
+    CreateDataset {
+        /// Its name.
+        dataset: DatasetName,
+        /// Its properties.
+        settings: Vec<Setting>,
+    },
+    /// Properties of one dataset.
+    Set {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The properties.
+        settings: Vec<Setting>,
+    },
+    /// The pool's `bootfs`.
+    SetBootfs {
+        /// The pool.
+        pool: PoolName,
+        /// The dataset, or nothing.
+        dataset: Option<DatasetName>,
+    },
+    /// A dataset's name.
+    Rename {
+        /// The old one.
+        from: DatasetName,
+        /// The new one.
+        to: DatasetName,
+    },
+    /// Dataset names inside the files of one dataset.
+    Rewrite {
+        /// The dataset whose files they are.
+        dataset: DatasetName,
+        /// Which.
+        #[serde(flatten)]
+        names: Names,
+    },
+    /// A stream to another pool.
+    Transfer(Transfer),
+    /// A mount.
+    Mount(MountRequest),
+    /// The end of a mount.
+    Unmount {
+        /// The directory.
+        directory: Utf8PathBuf,
+        /// Also when something in it is open.
+        force: bool,
+    },
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {many}")
+    }
+}
+
+/// "promote rpool/ROOT/a", or "promote 7 datasets".
+fn summary(operations: &[SyncOp]) -> String {
+    let mut phrases: Vec<String> = Vec::new();
+    let mut tell = |verb: &str, noun: (&str, &str), mut objects: Vec<String>| {
+        objects.dedup();
+        match objects.as_slice() {
+            [] => {}
+            [only] => phrases.push(format!("{verb} {only}")),
+            many => phrases.push(format!("{verb} {}", count(many.len(), noun.0, noun.1))),
+        }
+    };
+    let pick = |select: &dyn Fn(&SyncOp) -> Option<String>| -> Vec<String> {
+        operations.iter().filter_map(select).collect()
+    };
+    tell(
+        "record",
+        ("property", "properties"),
+        pick(&|op| match op {
+            SyncOp::Mark { object, key, .. } if !object.contains('@') => {
+                Some(format!("'{key}' on {object}"))
+            }
+            _ => None,
+        }),
+    );
+    tell(
+        "snapshot",
+        ("dataset", "datasets"),
+        pick(&|op| match op {
+            SyncOp::Snapshot { snapshot } => Some(snapshot.to_string()),
+            _ => None,
+        }),
+    );
+    tell(
+        "promote",
+        ("dataset", "datasets"),
+        pick(&|op| match op {
+            SyncOp::Promote { dataset, .. } => Some(dataset.to_string()),
+            _ => None,
+        }),
+    );
+    tell(
+        "destroy",
+        ("snapshot", "snapshots"),
+        pick(&|op| match op {
+            SyncOp::Destroy { object, .. } if object.contains('@') => Some(object.clone()),
+            _ => None,
+        }),
+    );
+    tell(
+        "destroy",
+        ("dataset", "datasets"),
+        pick(&|op| match op {
+            SyncOp::Destroy { object, .. } if !object.contains('@') => Some(object.clone()),
+            _ => None,
+        }),
+    );
+    tell(
+        "roll back",
+        ("dataset", "datasets"),
+        pick(&|op| match op {
+            SyncOp::Rollback { dataset, .. } => Some(dataset.to_string()),
+            _ => None,
+        }),
+    );
+    tell(
+        "clear",
+        ("property", "properties"),
+        pick(&|op| match op {
+            SyncOp::Unmark { object, key } => Some(format!("'{key}' on {object}")),
+            _ => None,
+        }),
+    );
+    phrases.join(", ")
+}
+
+fn assignments(settings: &[Setting]) -> String {
+    settings
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transact { pool, operations } => {
+                write!(
+                    f,
+                    "in one transaction group of {pool}: {}",
+                    summary(operations)
+                )
+            }
+            Self::Clone { clones } => match clones.as_slice() {
+                [only] => write!(f, "clone {} as {}", only.snapshot, only.target),
+                [first, ..] => write!(
+                    f,
+                    "clone {} below and with {}",
+                    count(clones.len(), "dataset", "datasets"),
+                    first.target
+                ),
+                [] => f.write_str("clone nothing"),
+            },
+            Self::CreateDataset { dataset, .. } => write!(f, "create {dataset}"),
+            Self::Set { dataset, settings } => {
+                write!(f, "set {} on {dataset}", assignments(settings))
+            }
+            Self::SetBootfs { pool, dataset } => match dataset {
+                Some(dataset) => write!(f, "set bootfs={dataset} on pool {pool}"),
+                None => write!(f, "clear bootfs on pool {pool}"),
+            },
+            Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
+            Self::Rewrite { dataset, names } => {
+                let mut written: Vec<String> = names
+                    .moves
+                    .iter()
+                    .map(|(from, to)| format!("{from} as {to}"))
+                    .collect();
+                if !names.own.is_empty() {
+                    written.push("its own name for a former one".to_owned());
+                }
+                write!(
+                    f,
+                    "in fstab and zfs-list.cache of {dataset}, write {}",
+                    written.join(", ")
+                )
+            }
+            Self::Transfer(transfer) => {
+                write!(f, "send {} to {}", transfer.snapshot, transfer.target)
+            }
+            Self::Mount(request) => write!(f, "mount {} on {}", request.dataset, request.directory),
+            Self::Unmount { directory, .. } => write!(f, "unmount {directory}"),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What has to be true before something is planned, the same for many requests.
+
+use super::Refusal;
+use crate::be::{BeName, BootEnvironment};
+use crate::os::Namespace;
+use crate::survey::{Found, Survey, SurveyError};
+use crate::zfs::{Dataset, Mountpoint, PoolName};
+
+/// The environment of that name, or a refusal that lists the ones there are.
+pub(super) fn environment<'a>(
+    survey: &'a Survey,
+    attempted: &str,
+    name: &BeName,
+) -> Result<BootEnvironment<'a>, Refusal> {
+    survey.environment(name).ok_or_else(|| {
+        let refusal = Refusal::new(
+            attempted,
+            format!(
+                "there is no boot environment '{name}' under {}",
+                survey.beroot
+            ),
+        );
+        match survey.names() {
+            names if names.is_empty() => refusal,
+            names => refusal.remedy(format!("there are: {names}")),
+        }
+    })
+}
+
+/// What has to be true of the pools and of this program for any change.
+pub(super) fn changeable<'a>(
+    survey: &Survey,
+    attempted: &str,
+    pools: impl IntoIterator<Item = &'a PoolName>,
+) -> Result<(), Refusal> {
+    if let Some(schema) = survey.newer_schema() {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "{} was written by a newer beadm-rs (schema {schema})",
+                survey.beroot
+            ),
+        )
+        .remedy("use that version; this one only reads here"));
+    }
+    if let Some(Found::Unreadable(why)) = survey.intent() {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "an unfinished operation is recorded that this version does not understand ({why})"
+            ),
+        )
+        .remedy("run 'recover' of the version that began it"));
+    }
+    if let Some(boot) = survey.doubtful_boot() {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "{} has the name of the running environment and could be its /boot, but is not \
+                 mounted there",
+                boot.name
+            ),
+        )
+        .remedy(format!(
+            "mount it on /boot; or, if it is another machine's, zpool export {}",
+            boot.name.pool()
+        )));
+    }
+    for name in pools {
+        let Some(pool) = survey.pools.get(name) else {
+            return Err(
+                Refusal::new(attempted, format!("there is no pool '{name}'"))
+                    .remedy(format!("zpool import {name}")),
+            );
+        };
+        if pool.readonly {
+            return Err(
+                Refusal::new(attempted, format!("pool {name} is imported read-only"))
+                    .remedy(format!("zpool export {name} && zpool import -N {name}")),
+            );
+        }
+        if !pool.is_working() {
+            let ill = SurveyError::Pool(name.clone(), pool.health.clone());
+            return Err(Refusal::new(attempted, &ill).remedy(ill.remedy().unwrap_or_default()));
+        }
+    }
+    Ok(())
+}
+
+/// The pools an environment lies in, the beroot's first.
+pub(super) fn pools_of(environment: &BootEnvironment<'_>) -> Vec<PoolName> {
+    environment
+        .roots()
+        .iter()
+        .map(|root| root.name.pool())
+        .collect()
+}
+
+/// Refuses an environment that belongs to an operation that did not end.
+pub(super) fn finished(
+    survey: &Survey,
+    attempted: &str,
+    environment: &BootEnvironment<'_>,
+) -> Result<(), Refusal> {
+    if survey.is_unfinished(&environment.root.name) {
+        return Err(
+            Refusal::new(attempted, "it is part of an operation that did not end")
+                .remedy("beadm-rs recover"),
+        );
+    }
+    Ok(())
+}
+
+/// Refuses what needs the files of an environment whose key is not there.
+pub(super) fn unlocked(attempted: &str, environment: &BootEnvironment<'_>) -> Result<(), Refusal> {
+    match environment
+        .datasets()
+        .into_iter()
+        .find(|dataset| !dataset.key_loaded)
+    {
+        None => Ok(()),
+        Some(dataset) => {
+            let root = dataset.encryption_root.as_ref().unwrap_or(&dataset.name);
+            Err(Refusal::new(
+                attempted,
+                format!("{} is encrypted and its key is not loaded", dataset.name),
+            )
+            .remedy(format!("zfs load-key {root}")))
+        }
+    }
+}
+
+/// Refuses an environment that is mounted in a mount namespace this program
+/// cannot unmount it in.
+pub(super) fn not_elsewhere(
+    survey: &Survey,
+    attempted: &str,
+    environment: &BootEnvironment<'_>,
+) -> Result<(), Refusal> {
+    let foreign = survey
+        .mounts
+        .iter()
+        .find_map(|mount| match &mount.namespace {
+            Namespace::Of { pid, command }
+                if environment
+                    .everything()
+                    .any(|dataset| dataset.name == mount.dataset) =>
+            {
+                Some(format!(
+                    "{} is mounted on {} in the mount namespace of process {pid} ({command})",
+                    mount.dataset, mount.directory
+                ))
+            }
+            _ => None,
+        });
+    match foreign {
+        None => Ok(()),
+        Some(foreign) => Err(Refusal::new(attempted, foreign)
+            .remedy("stop or restart that process; its view of the mounts is its own")),
+    }
+}
+
+/// The first dataset of an environment that only its fstab mounts, by its name.
+pub(super) fn mounted_by_fstab<'a>(environment: &BootEnvironment<'a>) -> Option<&'a Dataset> {
+    environment.datasets().into_iter().find(|dataset| {
+        dataset.mountpoint == Mountpoint::Legacy && dataset.guid != environment.guid()
+    })
+}

@@ -1,0 +1,75 @@
+//! The intent in a plan: set with the first change, cleared with the last.
+
+use super::{Action, Plan, Refusal, Step};
+use crate::intent::{Intent, Undertaking, VERSION};
+use crate::survey::Survey;
+use crate::zfs::{PoolName, SyncOp};
+
+/// The marker on the beroot that says what is going on.
+pub(super) fn intent_mark(survey: &Survey, undertaking: Undertaking) -> (SyncOp, usize) {
+    let text = Intent {
+        v: VERSION,
+        id: survey.id,
+        at: survey.now,
+        undertaking,
+    }
+    .encode();
+    // The guid and a space stand before it.
+    let bytes = text.len() + 21;
+    let mark = SyncOp::Mark {
+        object: survey.beroot.to_string(),
+        key: "op".to_owned(),
+        text,
+    };
+    (mark, bytes)
+}
+
+/// The end of the marker on the beroot.
+pub(super) fn intent_clear(survey: &Survey) -> SyncOp {
+    SyncOp::Unmark {
+        object: survey.beroot.to_string(),
+        key: "op".to_owned(),
+    }
+}
+
+/// Adds the transactions of something that has no way back once it began, the
+/// first of which sets the intent: the first is the commit point. The intent is
+/// cleared at the end, in the same transaction group where there is nothing
+/// else to do.
+pub(super) fn close(
+    survey: &Survey,
+    plan: &mut Plan,
+    mut transactions: Vec<(PoolName, Vec<SyncOp>)>,
+    names: [&'static str; 2],
+    afterwards: Option<Step>,
+) {
+    let here = survey.beroot.pool();
+    let mut cleared = false;
+    if let ([(pool, operations)], None) = (transactions.as_mut_slice(), &afterwards)
+        && *pool == here
+    {
+        operations.push(intent_clear(survey));
+        cleared = true;
+    }
+    for (index, (pool, operations)) in transactions.into_iter().enumerate() {
+        let name = names[index.min(1)];
+        let mut step = Step::new(name, Action::Transact { pool, operations });
+        step.commit = index == 0;
+        plan.steps.push(step);
+    }
+    plan.steps.extend(afterwards);
+    if !cleared {
+        plan.transact("finish", &here, vec![intent_clear(survey)]);
+    }
+}
+
+/// Refuses a plan whose intent ZFS would not take.
+pub(super) fn fits(attempted: &str, bytes: usize) -> Result<(), Refusal> {
+    if bytes > crate::intent::MAX_BYTES {
+        return Err(Refusal::new(
+            attempted,
+            format!("its record would take {bytes} bytes, and ZFS takes 8191"),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! One picture of what is there, taken before anything is decided.
+//!
+//! For a listing, two child processes however many environments there are: one
+//! `zpool list`, one `zfs list`. For a change, one `zpool list`, one `zfs list`
+//! of the roots and, at the same time, one of the environments it is about;
+//! another only where those hang on something else.
+
+mod find;
+mod take;
+
+pub use take::Around;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use camino::Utf8PathBuf;
+use chrono::{DateTime, Utc};
+
+use crate::be::{BeName, BootEnvironment};
+use crate::boot::{BootState, Capabilities};
+use crate::intent::{Intent, OpId, Undertaking};
+use crate::marker;
+use crate::os::{Mount, Namespace};
+use crate::zfs::{
+    Dataset, DatasetName, Guid, Kind, Pool, PoolName, Property, Snapshot, SnapshotName,
+};
+
+/// The version of what this program keeps in a pool (`org.beadm-rs:schema`).
+pub const SCHEMA: u32 = 1;
+
+/// How much to look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// Datasets: what a listing without sizes needs.
+    Names,
+    /// Snapshots too: what a listing needs.
+    Listing,
+    /// What hangs on them elsewhere too, and mounts in other mount namespaces:
+    /// what a change needs.
+    Change,
+}
+
+/// The intent found on the beroot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// One this program understands.
+    Intent(Intent),
+    /// One it does not: a newer program's, or damaged. Why not.
+    Unreadable(String),
+}
+
+/// The picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Survey {
+    /// When it was taken.
+    pub now: DateTime<Utc>,
+    /// The identity of an operation planned on it.
+    pub id: OpId,
+    /// The dataset whose children are the boot environments.
+    pub beroot: DatasetName,
+    /// `BOOT` of other pools that hold `/boot` of environments.
+    pub boot_roots: Vec<DatasetName>,
+    /// The imported pools.
+    pub pools: BTreeMap<PoolName, Pool>,
+    /// The datasets at and below the beroot and the boot roots, and what they
+    /// hang on or what hangs on them elsewhere.
+    pub datasets: BTreeMap<DatasetName, Dataset>,
+    /// The properties set on an environment's datasets, where asked for.
+    pub properties: BTreeMap<DatasetName, Vec<Property>>,
+    /// The root of the running environment; `None` on a rescue system.
+    pub running: Option<DatasetName>,
+    /// What the loader will do.
+    pub boot: BootState,
+    /// What the loader can do.
+    pub capabilities: Capabilities,
+    /// What the loader is called.
+    pub loader: &'static str,
+    /// The mounts of ZFS datasets.
+    pub mounts: Vec<Mount>,
+    /// The root other pools are mounted under, where one was given.
+    pub altroot: Option<Utf8PathBuf>,
+}
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum SurveyError {
+    /// ZFS did not answer.
+    #[error(transparent)]
+    Zfs(#[from] crate::zfs::Error),
+    /// The operating system did not.
+    #[error(transparent)]
+    Os(#[from] crate::os::Error),
+    /// No dataset to look for environments in.
+    #[error("{0}")]
+    NoBeroot(String),
+    /// A pool that does not answer: its name and health.
+    #[error("pool {0} is {1}")]
+    Pool(PoolName, String),
+    /// Several such datasets.
+    #[error("there are several places boot environments could be: {}; name one with -r", list(.0))]
+    Ambiguous(Vec<DatasetName>),
+}
+
+impl SurveyError {
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Pool(name, _) => {
+                Some(format!("zpool status {name} says why; zpool clear {name}"))
+            }
+            Self::Zfs(_) | Self::Os(_) | Self::NoBeroot(_) | Self::Ambiguous(_) => None,
+        }
+    }
+}
+
+fn list<T: fmt::Display>(items: &[T]) -> String {
+    items
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+impl Survey {
+    /// Every boot environment, by name.
+    pub fn environments(&self) -> impl Iterator<Item = BootEnvironment<'_>> {
+        self.datasets
+            .values()
+            .filter(|dataset| {
+                dataset.kind == Kind::Filesystem
+                    && dataset.name.parent().as_ref() == Some(&self.beroot)
+            })
+            .map(|root| BootEnvironment::new(self, root))
+    }
+
+    /// The environment of that name.
+    #[must_use]
+    pub fn environment(&self, name: &BeName) -> Option<BootEnvironment<'_>> {
+        self.environment_at(&name.below(&self.beroot).ok()?)
+    }
+
+    /// The environment whose root that is.
+    #[must_use]
+    pub fn environment_at(&self, root: &DatasetName) -> Option<BootEnvironment<'_>> {
+        self.environments()
+            .find(|environment| environment.root.name == *root)
+    }
+
+    /// The environment with that guid.
+    #[must_use]
+    pub fn environment_with(&self, guid: Guid) -> Option<BootEnvironment<'_>> {
+        self.environments()
+            .find(|environment| environment.guid() == guid)
+    }
+
+    /// The running environment.
+    #[must_use]
+    pub fn running(&self) -> Option<BootEnvironment<'_>> {
+        self.environment_at(self.running.as_ref()?)
+    }
+
+    /// The dataset that has the running environment's name in another pool and
+    /// looks like its `/boot`, but is not mounted there.
+    #[must_use]
+    pub fn doubtful_boot(&self) -> Option<&Dataset> {
+        let running = self.running()?;
+        if self.own_mounts().any(Mount::is_boot) {
+            return None;
+        }
+        running
+            .roots()
+            .into_iter()
+            .find(|root| root.name.pool() != self.beroot.pool())
+    }
+
+    /// The environment that boots by default.
+    #[must_use]
+    pub fn next(&self) -> Option<BootEnvironment<'_>> {
+        self.environment_at(self.boot.next.as_ref()?)
+    }
+
+    /// A dataset and everything below it, parents before children.
+    pub fn within(&self, root: &DatasetName) -> impl Iterator<Item = &Dataset> + use<'_> {
+        let root = root.clone();
+        // Not one range of the map: '-' and ' ' sort before '/'.
+        self.datasets
+            .range(root.clone()..)
+            .take_while({
+                let root = root.clone();
+                move |(name, _)| name.as_str().starts_with(root.as_str())
+            })
+            .filter(move |(name, _)| name.is_within(&root))
+            .map(|(_, dataset)| dataset)
+    }
+
+    /// A snapshot by name.
+    #[must_use]
+    pub fn snapshot(&self, name: &SnapshotName) -> Option<&Snapshot> {
+        self.datasets
+            .get(&name.dataset())?
+            .snapshots
+            .iter()
+            .find(|snapshot| snapshot.name == *name)
+    }
+
+    /// The dataset or snapshot the beroot's own record names as last good.
+    #[must_use]
+    pub fn last_good(&self) -> Option<Guid> {
+        self.beroot_mark("confirmed")?.parse().ok()
+    }
+
+    fn beroot_mark(&self, key: &str) -> Option<&str> {
+        let beroot = self.datasets.get(&self.beroot)?;
+        marker::read(&beroot.marks, key, beroot.guid)
+    }
+
+    /// The operation that began and did not end.
+    #[must_use]
+    pub fn intent(&self) -> Option<Found> {
+        self.beroot_mark("op")
+            .map(|text| match Intent::decode(text) {
+                Ok(intent) => Found::Intent(intent),
+                Err(why) => Found::Unreadable(why),
+            })
+    }
+
+    /// What an undertaking is about, by its name where it still has one.
+    #[must_use]
+    pub fn object_of(&self, undertaking: &Undertaking) -> String {
+        match undertaking {
+            Undertaking::Activate { target, .. } => self.environment_with(*target).map_or_else(
+                || undertaking.object(),
+                |environment| environment.name().to_owned(),
+            ),
+            other => other.object(),
+        }
+    }
+
+    /// The pool's records are of a newer program, which this one must not
+    /// change: their version.
+    #[must_use]
+    pub fn newer_schema(&self) -> Option<u32> {
+        let schema = self.beroot_mark("schema")?.parse().ok()?;
+        (schema > SCHEMA).then_some(schema)
+    }
+
+    /// Whether a tree's root belongs to an operation that did not end.
+    #[must_use]
+    pub fn is_unfinished(&self, root: &DatasetName) -> bool {
+        match self.intent() {
+            Some(Found::Intent(intent)) => match intent.undertaking {
+                Undertaking::Create { roots, .. } => roots.contains(root),
+                Undertaking::Copy { root: new, .. } => new == *root,
+                Undertaking::Destroy { roots, .. } => roots.iter().any(|(name, _)| name == root),
+                Undertaking::Rollback { root: back, .. } => back == *root,
+                Undertaking::Activate { .. }
+                | Undertaking::Rename { .. }
+                | Undertaking::Snapshot { .. }
+                | Undertaking::DestroySnapshot { .. } => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// Whether this tool took a snapshot for a clone, so that it goes with the
+    /// last clone of it.
+    #[must_use]
+    pub fn is_reclaimable(&self, snapshot: &Snapshot) -> bool {
+        snapshot.holds == 0
+            && marker::read(&snapshot.marks, "op", snapshot.guid)
+                .is_some_and(|text| text.ends_with(" create"))
+    }
+
+    /// The altroot of the pool a dataset lies in.
+    #[must_use]
+    pub fn altroot_of(&self, dataset: &DatasetName) -> Option<&Utf8PathBuf> {
+        self.pools.get(&dataset.pool())?.altroot.as_ref()
+    }
+
+    /// The mounts in this program's own namespace.
+    pub fn own_mounts(&self) -> impl Iterator<Item = &Mount> {
+        self.mounts
+            .iter()
+            .filter(|mount| mount.namespace == Namespace::Own)
+    }
+
+    /// The names of all environments, for messages.
+    #[must_use]
+    pub fn names(&self) -> String {
+        list(
+            &self
+                .environments()
+                .map(|environment| environment.name().to_owned())
+                .collect::<Vec<_>>(),
+        )
+    }
+}

@@ -1,0 +1,331 @@
+//! How the picture is taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::Utc;
+
+use super::find;
+use super::{Found, Scope, Survey, SurveyError};
+use crate::be::BeName;
+use crate::host::Host;
+use crate::intent::{OpId, Undertaking};
+use crate::os::Mount;
+use crate::zfs::{Dataset, DatasetName, ErrorKind, Pool, Property, SnapshotName};
+
+/// The environments a change is about: what is looked at closely, so that a
+/// change costs the same however many others there are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Around {
+    /// These.
+    pub named: Vec<BeName>,
+    /// The running one too.
+    pub running: bool,
+    /// The one that boots next too.
+    pub next: bool,
+    /// With the properties set on the first of them.
+    pub properties: bool,
+    /// What there is in another pool, directly below this dataset, too.
+    pub elsewhere: Option<DatasetName>,
+}
+
+impl Around {
+    /// Of one environment.
+    #[must_use]
+    pub fn one(name: &BeName) -> Self {
+        Self {
+            named: vec![name.clone()],
+            ..Self::default()
+        }
+    }
+
+    /// Of one environment, or the running one.
+    #[must_use]
+    pub fn one_or_running(name: Option<&BeName>) -> Self {
+        Self {
+            named: name.into_iter().cloned().collect(),
+            running: name.is_none(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What is known before any dataset is looked at.
+struct Start {
+    pools: Vec<Pool>,
+    root: Option<DatasetName>,
+    beroot: DatasetName,
+    /// Where `/boot` of environments could be.
+    boots: Vec<DatasetName>,
+}
+
+impl Start {
+    fn read(host: &Host) -> Result<Self, SurveyError> {
+        let pools = host.zfs.pools()?;
+        let root = host.platform.root_dataset()?;
+        let beroot = find::beroot(host, &pools, root.as_ref())?;
+        let boots = find::boots(host, &pools, root.as_ref(), &beroot)?;
+        Ok(Self {
+            pools,
+            root,
+            beroot,
+            boots,
+        })
+    }
+
+    /// An I/O error, as the pool's state explains it.
+    fn explain(pools: &[Pool], error: crate::zfs::Error) -> SurveyError {
+        let ill = pools
+            .iter()
+            .find(|pool| !pool.is_working() && error.kind == ErrorKind::Io);
+        match ill {
+            Some(pool) => SurveyError::Pool(pool.name.clone(), pool.health.clone()),
+            None => SurveyError::Zfs(error),
+        }
+    }
+
+    fn roots(&self) -> Vec<DatasetName> {
+        let mut roots = vec![self.beroot.clone()];
+        roots.extend(self.boots.iter().cloned());
+        roots
+    }
+
+    /// The environments' roots, in every pool they could lie in.
+    fn trees(&self, host: &Host, around: &Around) -> Vec<DatasetName> {
+        let next = host.loader.state(&self.beroot, &self.pools).next;
+        let also = [
+            around.running.then_some(self.root.as_ref()).flatten(),
+            around.next.then_some(next.as_ref()).flatten(),
+        ];
+        let names: BTreeSet<&str> = around
+            .named
+            .iter()
+            .map(BeName::as_str)
+            .chain(
+                also.into_iter()
+                    .flatten()
+                    .filter(|root| root.parent().as_ref() == Some(&self.beroot))
+                    .map(DatasetName::leaf),
+            )
+            .collect();
+        names
+            .iter()
+            .flat_map(|name| self.roots().into_iter().map(move |root| root.child(name)))
+            .filter_map(Result::ok)
+            .collect()
+    }
+
+    fn finish(
+        self,
+        host: &Host,
+        datasets: BTreeMap<DatasetName, Dataset>,
+        mounts: Vec<Mount>,
+    ) -> Result<Survey, SurveyError> {
+        if !datasets.contains_key(&self.beroot) {
+            return Err(SurveyError::NoBeroot(format!(
+                "there is no dataset {}; name the parent of the boot environments with -r",
+                self.beroot
+            )));
+        }
+        Ok(Survey {
+            now: Utc::now(),
+            id: OpId::random(),
+            boot: host.loader.state(&self.beroot, &self.pools),
+            capabilities: host.loader.capabilities(),
+            loader: host.loader.name(),
+            running: self
+                .root
+                .filter(|root| root.parent().as_ref() == Some(&self.beroot)),
+            mounts,
+            pools: self
+                .pools
+                .into_iter()
+                .map(|pool| (pool.name.clone(), pool))
+                .collect(),
+            properties: BTreeMap::new(),
+            altroot: host.altroot.clone(),
+            boot_roots: self
+                .boots
+                .into_iter()
+                .filter(|root| datasets.contains_key(root))
+                .collect(),
+            beroot: self.beroot,
+            datasets,
+        })
+    }
+}
+impl Survey {
+    /// Takes the picture of everything.
+    ///
+    /// # Errors
+    /// Where ZFS or the system cannot be read, or the beroot not be found.
+    pub fn take(host: &Host, scope: Scope) -> Result<Self, SurveyError> {
+        let start = Start::read(host)?;
+        let snapshots = scope >= Scope::Listing;
+        let told = |error| Start::explain(&start.pools, error);
+        let mut datasets = index(host.zfs.tree(&start.roots(), snapshots).map_err(told)?);
+        if scope >= Scope::Change {
+            let complete = datasets.keys().cloned().collect();
+            add_relatives(host, &mut datasets, complete).map_err(told)?;
+        }
+        let mounts = host.platform.mounts(scope >= Scope::Change)?;
+        let mut survey = start.finish(host, datasets, mounts)?;
+        survey.add_unfinished_copy(host, scope)?;
+        Ok(survey)
+    }
+
+    /// The dataset whose children are the environments.
+    ///
+    /// # Errors
+    /// As [`Survey::take`].
+    pub fn beroot(host: &Host) -> Result<DatasetName, SurveyError> {
+        Ok(Start::read(host)?.beroot)
+    }
+
+    /// Takes the picture for a change: every environment's root, and all there
+    /// is to the ones the change is about. Where an operation did not end, of
+    /// everything.
+    ///
+    /// # Errors
+    /// As [`Survey::take`].
+    pub fn around(host: &Host, around: &Around) -> Result<Self, SurveyError> {
+        let start = std::thread::scope(|scope| {
+            if around.properties {
+                scope.spawn(|| host.zfs.prepare_properties());
+            }
+            Start::read(host)
+        })?;
+        let trees = start.trees(host, around);
+        let mut roots = start.roots();
+        roots.extend(around.elsewhere.clone());
+        let (roots, close, properties) = std::thread::scope(|scope| {
+            let roots = scope.spawn(|| host.zfs.children(&roots));
+            let properties = scope.spawn(|| {
+                let trees = around.properties.then_some(trees.as_slice());
+                set_properties(host, trees.unwrap_or_default())
+            });
+            let close = host.zfs.tree(&trees, true);
+            (joined(roots.join()), close, joined(properties.join()))
+        });
+        let told = |error| Start::explain(&start.pools, error);
+        let mut datasets = index(roots.map_err(told)?);
+        let close = index(close.map_err(told)?);
+        let complete = close.keys().cloned().collect();
+        datasets.extend(close);
+        add_relatives(host, &mut datasets, complete).map_err(told)?;
+        let mounts = host.platform.mounts(true)?;
+        let mut survey = start.finish(host, datasets, mounts)?;
+        if survey.intent().is_some() {
+            survey = Self::take(host, Scope::Change)?;
+        }
+        survey.properties = properties?;
+        Ok(survey)
+    }
+
+    /// Looks closely at more environments, whose roots are in the picture.
+    ///
+    /// # Errors
+    /// As [`Survey::take`].
+    pub fn closer(mut self, host: &Host, roots: &[DatasetName]) -> Result<Self, SurveyError> {
+        let trees: Vec<DatasetName> = self
+            .environments()
+            .filter(|environment| roots.contains(&environment.root.name))
+            .flat_map(|environment| environment.roots())
+            .map(|root| root.name.clone())
+            .collect();
+        let pools: Vec<Pool> = self.pools.values().cloned().collect();
+        let told = |error| Start::explain(&pools, error);
+        let close = index(host.zfs.tree(&trees, true).map_err(told)?);
+        let complete = close.keys().cloned().collect();
+        self.datasets.extend(close);
+        add_relatives(host, &mut self.datasets, complete).map_err(told)?;
+        Ok(self)
+    }
+
+    /// What an unfinished copy made lies in a pool that is not looked at else.
+    fn add_unfinished_copy(&mut self, host: &Host, scope: Scope) -> Result<(), SurveyError> {
+        if let Some(Found::Intent(intent)) = self.intent()
+            && let Undertaking::Copy { root, .. } = intent.undertaking
+            && !self.datasets.contains_key(&root)
+        {
+            self.datasets
+                .extend(index(host.zfs.tree(&[root], scope >= Scope::Listing)?));
+        }
+        Ok(())
+    }
+}
+
+fn index(datasets: Vec<Dataset>) -> BTreeMap<DatasetName, Dataset> {
+    datasets
+        .into_iter()
+        .map(|dataset| (dataset.name.clone(), dataset))
+        .collect()
+}
+
+/// The properties set on the datasets at and below roots, of which some may not
+/// exist.
+fn set_properties(
+    host: &Host,
+    roots: &[DatasetName],
+) -> crate::zfs::Result<BTreeMap<DatasetName, Vec<Property>>> {
+    let mut found = BTreeMap::new();
+    for root in roots {
+        match host.zfs.properties(root) {
+            Ok(properties) => found.extend(properties),
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+fn joined<T>(result: std::thread::Result<crate::zfs::Result<T>>) -> crate::zfs::Result<T> {
+    result.unwrap_or_else(|_| {
+        Err(crate::zfs::Error::new(
+            ErrorKind::Other,
+            "look at the pools",
+            "the thread that did it panicked",
+        ))
+    })
+}
+
+/// Adds what clones were made from, and what was cloned, with its snapshots;
+/// `complete` are the datasets that have theirs.
+fn add_relatives(
+    host: &Host,
+    datasets: &mut BTreeMap<DatasetName, Dataset>,
+    mut complete: BTreeSet<DatasetName>,
+) -> crate::zfs::Result<()> {
+    loop {
+        let looked_at = || {
+            datasets
+                .values()
+                .filter(|dataset| complete.contains(&dataset.name))
+        };
+        let origins =
+            looked_at().filter_map(|dataset| dataset.origin.as_ref().map(SnapshotName::dataset));
+        let clones = looked_at()
+            .flat_map(|dataset| &dataset.snapshots)
+            .flat_map(|snapshot| snapshot.clones.iter().cloned());
+        let missing: BTreeSet<DatasetName> = origins
+            .chain(clones)
+            .filter(|name| !complete.contains(name))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        // Recursive: the children of one are most often relatives of the others.
+        let tops: Vec<DatasetName> = missing
+            .iter()
+            .filter(|name| {
+                !missing
+                    .iter()
+                    .any(|other| other != *name && name.is_within(other))
+            })
+            .cloned()
+            .collect();
+        let found = index(host.zfs.tree(&tops, true)?);
+        complete.extend(found.keys().cloned());
+        complete.extend(missing);
+        datasets.extend(found);
+    }
+}
