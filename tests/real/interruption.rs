@@ -284,13 +284,15 @@ fn a_snapshot_with_boot_that_fails_anywhere_is_taken_back() {
     machine.unchanged(|| {
         for step in ["snapshot", "snapshot-boot"] {
             for side in ["before", "after"] {
+                let at = format!("snapshot/{step}:{side}");
+                let state = if at == "snapshot/snapshot:before" {
+                    "state: nothing was changed"
+                } else {
+                    "state: what was changed was undone"
+                };
                 machine
-                    .run_failing(
-                        &["snapshot", "old@s"],
-                        &format!("snapshot/{step}:{side}"),
-                        "error",
-                    )
-                    .fails(1, "state: what was changed was undone");
+                    .run_failing(&["snapshot", "old@s"], &at, "error")
+                    .fails(1, state);
             }
         }
     });

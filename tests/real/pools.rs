@@ -142,10 +142,15 @@ fn a_full_pool_takes_no_new_environment_and_lets_one_be_destroyed() {
     sh("umount", &[path]);
     sh("zpool", &["sync", &machine.pool]);
     let before = machine.picture();
-    machine
+    // Whether the record of it or the first snapshot is too much.
+    let ran = machine
         .run(&["create", "-e", "old", "newer"])
-        .fails(1, "no space, or a quota is reached")
-        .fails(1, "state: what was changed was undone");
+        .fails(1, "no space, or a quota is reached");
+    let states = ["nothing was changed", "what was changed was undone"];
+    assert!(
+        states.iter().any(|state| ran.stderr.contains(state)),
+        "{ran:#?}"
+    );
     assert_same(&before, &machine.picture(), "a failed create is undone");
     machine.run(&["destroy", "-y", "new"]).succeeds();
 }
