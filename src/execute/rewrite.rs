@@ -10,8 +10,8 @@ use crate::be::rewrite::{self, Move};
 use crate::host::Host;
 use crate::zfs::DatasetName;
 
-/// The largest file that is looked at, bytes: an fstab is never that long.
-const MAX_BYTES: u64 = 4 << 20;
+/// The largest file that is read, bytes: a cache of half a million datasets.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Writes the moved names into fstab and zfs-list.cache of one dataset, where
 /// they stand there. Symbolic links that lead out of it are not followed.
@@ -53,18 +53,21 @@ fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-fn rewrite_file(dir: &Dir, path: &str, change: &dyn Fn(&str) -> String) -> io::Result<()> {
+fn rewrite_file(dir: &Dir, path: &str, change: &dyn Fn(&[u8]) -> Vec<u8>) -> io::Result<()> {
     let Some(found) = optional(dir.symlink_metadata(path))? else {
         return Ok(());
     };
-    if !found.is_file() || found.len() > MAX_BYTES {
+    if !found.is_file() {
         return Ok(());
     }
-    let Some(bytes) = optional(dir.read(path))? else {
-        return Ok(());
-    };
-    // A file that is not text names no dataset.
-    let Ok(text) = String::from_utf8(bytes) else {
+    // Left as it is it would go on naming the other environment's datasets.
+    if found.len() > MAX_BYTES {
+        return Err(io::Error::other(format!(
+            "{path} has {} bytes; this program rewrites at most {MAX_BYTES}",
+            found.len()
+        )));
+    }
+    let Some(text) = optional(dir.read(path))? else {
         return Ok(());
     };
     let new = change(&text);
@@ -78,7 +81,7 @@ fn rewrite_file(dir: &Dir, path: &str, change: &dyn Fn(&str) -> String) -> io::R
             found.mode() & 0o7777,
         ))?;
         std::os::unix::fs::fchown(inner, Some(found.uid()), Some(found.gid()))?;
-        file.write_all(new.as_bytes())?;
+        file.write_all(&new)?;
         file.flush()?;
         file.get_ref().as_file().sync_all()
     })
