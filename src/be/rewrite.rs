@@ -78,7 +78,8 @@ pub fn mounts(fstab: &[u8]) -> Vec<(DatasetName, Vec<u8>)> {
 }
 
 /// The field of zfs-list.cache that holds the encryption root, counted from 0
-/// (`PROPS` in `history_event-zfs-list-cacher.sh`).
+/// (`PROPS` in `history_event-zfs-list-cacher.sh`). It stands later where the
+/// mountpoint holds tabs; no other field after it can be a dataset's name.
 const ENCRYPTION_ROOT_FIELD: usize = 10;
 
 /// zfs-list.cache: tab-separated, the dataset first; its encryption root may be
@@ -91,7 +92,7 @@ pub fn list_cache(text: &[u8], moves: &[Move]) -> Vec<u8> {
             .split(|byte| *byte == b'\t')
             .enumerate()
             .map(|(index, field)| match moved(field, moves) {
-                Some(new) if index == 0 || index == ENCRYPTION_ROOT_FIELD => {
+                Some(new) if index == 0 || index >= ENCRYPTION_ROOT_FIELD => {
                     changed = true;
                     new.into_bytes()
                 }
@@ -193,10 +194,12 @@ mod tests {
     #[test]
     fn a_list_cache_follows_in_name_and_encryption_root() {
         let text = "rpool/ROOT/old\t/\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/old\tprompt\n\
+                    rpool/ROOT/old/a\t/a\tb\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/old\tprompt\n\
                     rpool/home\t/home\ton\ton\ton\ton\ton\toff\ton\toff\t-\tnone\n";
         assert_eq!(
             changed(list_cache, text),
             "rpool/ROOT/new\t/\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/new\tprompt\n\
+             rpool/ROOT/new/a\t/a\tb\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/new\tprompt\n\
              rpool/home\t/home\ton\ton\ton\ton\ton\toff\ton\toff\t-\tnone\n"
         );
     }

@@ -11,10 +11,14 @@ pub const PROPERTY_COLUMNS: &str = "name,property,source,value,property";
 
 /// Reads `zfs get -Hp -r -s local,received -o` [`PROPERTY_COLUMNS`].
 ///
+/// A value made to look like records can still make the same property appear
+/// on a dataset on which nothing is set, and which would come next in the order
+/// of names; never on one of the others.
+///
 /// # Errors
 /// The first record that is not of that shape; a property that comes twice; a
-/// dataset that comes again after another one (a value made to look like the
-/// record of another dataset).
+/// dataset that comes after one it stands before in the order of names
+/// (`zfs_compare` in `zfs_iter.c`).
 pub fn properties(text: &str) -> Result<BTreeMap<DatasetName, Vec<Property>>, ParseError> {
     let end = |line: &str| {
         let mut fields = line.splitn(4, '\t');
@@ -42,8 +46,8 @@ pub fn properties(text: &str) -> Result<BTreeMap<DatasetName, Vec<Property>>, Pa
         if !seen.insert((name, property)) {
             return Err(fail(line, "listed twice", record));
         }
-        if current != Some(name) && found.contains_key(&dataset) {
-            return Err(fail(line, "its dataset was done with before it", record));
+        if current > Some(name) {
+            return Err(fail(line, "its dataset does not come in its order", record));
         }
         current = Some(name);
         found.entry(dataset).or_default().push(Property {
@@ -116,7 +120,7 @@ mod tests {
             ),
             (
                 "p\ta:b\tlocal\t0\ta:b\np/a\tx:y\tlocal\t1\tx:y\np\tx:y\tlocal\t2\tx:y\n",
-                "its dataset was done with before it",
+                "its dataset does not come in its order",
             ),
         ] {
             assert_eq!(properties(text).unwrap_err().why, why, "{text:?}");
