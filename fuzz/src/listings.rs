@@ -49,7 +49,10 @@ pub fn tree(data: &[u8]) {
         .collect();
     for name in &names {
         assert_eq!(names.iter().filter(|other| *other == name).count(), 1);
-        assert!(text.split('\n').any(|line| line.starts_with(&format!("{name}\t"))));
+        assert!(
+            text.split('\n')
+                .any(|line| line.starts_with(&format!("{name}\t")))
+        );
     }
     assert!(cut.len() <= names.len());
 }
@@ -140,7 +143,11 @@ pub fn properties_values(data: &[u8]) {
             assert_eq!(Some(properties), expected.get(dataset));
         } else {
             assert!(*dataset >= own && dataset.as_str() < "p/b/c");
-            assert!(properties.iter().all(|p| matches!(&*p.name, "mountpoint" | "x:note")));
+            assert!(
+                properties
+                    .iter()
+                    .all(|p| matches!(&*p.name, "mountpoint" | "x:note"))
+            );
         }
     }
     assert!(expected.keys().all(|dataset| found.contains_key(dataset)));
@@ -209,8 +216,9 @@ pub fn send_size(data: &[u8]) {
     let text = text(data);
     if let Ok(size) = parse::send_size(&text) {
         assert!(text.lines().any(|line| {
-            line.strip_prefix("size\t")
-                .is_some_and(|digits| digits.trim_start_matches('0') == size.to_string().trim_start_matches('0'))
+            line.strip_prefix("size\t").is_some_and(|digits| {
+                digits.trim_start_matches('0') == size.to_string().trim_start_matches('0')
+            })
         }));
     }
 }

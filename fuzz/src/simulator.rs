@@ -16,7 +16,12 @@ pub fn sim_state(sim: &Sim) {
     for dataset in datasets.iter().take(3) {
         let pool = dataset.name.pool();
         if let Ok(snapshot) = dataset.name.snapshot("fuzz") {
-            let _ = sim.transact(&pool, &[SyncOp::Snapshot { snapshot: snapshot.clone() }]);
+            let _ = sim.transact(
+                &pool,
+                &[SyncOp::Snapshot {
+                    snapshot: snapshot.clone(),
+                }],
+            );
             if let Ok(target) = DatasetName::from(pool.clone()).child("fuzz") {
                 let settings = vec![("org.beadm-rs:description".to_owned(), "x".to_owned())];
                 let _ = sim.clone_all(&[CloneOf {

@@ -170,7 +170,10 @@ mod tests {
         let found = |name: &str, directory: &[u8]| (name.parse().unwrap(), directory.to_vec());
         assert_eq!(
             mounts(text),
-            [found("rpool/de bian/srv", b"/srv/a b"), found("rpool/z", b"/\xff")]
+            [
+                found("rpool/de bian/srv", b"/srv/a b"),
+                found("rpool/z", b"/\xff")
+            ]
         );
     }
 

@@ -151,7 +151,14 @@ mod tests {
 
     #[test]
     fn rubbish_in_mountinfo_is_an_error() {
-        for text in ["x\n", "\n", "a b c d e - zfs\n", " - ", "\\", "1 2 3 4 / rw zfs a b c"] {
+        for text in [
+            "x\n",
+            "\n",
+            "a b c d e - zfs\n",
+            " - ",
+            "\\",
+            "1 2 3 4 / rw zfs a b c",
+        ] {
             assert!(entries(text.as_bytes()).is_err(), "{text:?}");
         }
         assert_eq!(entries(b""), Ok(Vec::new()));

@@ -2,7 +2,15 @@
 //! print (`tests/fixtures/zfs/RELEASE/COMMAND.txt`), and on the inputs the
 //! fuzzer found interesting (`fuzz/corpus/`).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod corpus;
+mod engine;
 mod releases;
 mod traps;
 
@@ -31,7 +39,10 @@ fn openzfs(command: &str) -> Vec<(&'static str, String)> {
         .iter()
         .map(|release| {
             let text = fixture(release, command);
-            (*release, text.unwrap_or_else(|| panic!("no {command} of {release}")))
+            (
+                *release,
+                text.unwrap_or_else(|| panic!("no {command} of {release}")),
+            )
         })
         .collect()
 }

@@ -61,7 +61,11 @@ fn datasets_of_every_release_are_read() {
 
 #[test]
 fn properties_of_every_release_are_read() {
-    for (command, expected) in [("zfs-get", 6), ("zfs-get-all", 4), ("zfs-get-all-readonly", 4)] {
+    for (command, expected) in [
+        ("zfs-get", 6),
+        ("zfs-get-all", 4),
+        ("zfs-get-all-readonly", 4),
+    ] {
         let count = each(command, |_, text| lines(parse::properties(text).unwrap()));
         assert_eq!(count, expected, "{command}");
     }
@@ -69,7 +73,9 @@ fn properties_of_every_release_are_read() {
 
 #[test]
 fn the_properties_that_can_be_set_are_those_of_the_release() {
-    let count = each("zfs-get-usage", |_, text| parse::settable(text).join("\n") + "\n");
+    let count = each("zfs-get-usage", |_, text| {
+        parse::settable(text).join("\n") + "\n"
+    });
     assert_eq!(count, 6);
 }
 
@@ -87,6 +93,14 @@ fn what_channel_programs_of_every_release_return_is_read() {
         let count = each(command, |_, text| lines([parse::outcome(text).unwrap()]));
         assert_eq!(count, 4);
     }
+}
+
+#[test]
+fn clones_of_every_release_are_read_whole() {
+    let count = each("zfs-program-clones", |_, text| {
+        lines(parse::clones(text).unwrap())
+    });
+    assert_eq!(count, 4);
 }
 
 #[test]

@@ -10,7 +10,9 @@ fn datasets(release: &str, text: &str) -> Vec<Dataset> {
 }
 
 fn named<'a>(datasets: &'a [Dataset], name: &str) -> &'a Dataset {
-    let found = datasets.iter().find(|dataset| dataset.name.as_str() == name);
+    let found = datasets
+        .iter()
+        .find(|dataset| dataset.name.as_str() == name);
     found.unwrap_or_else(|| panic!("no {name}"))
 }
 
@@ -86,7 +88,10 @@ fn without_a_column_its_release_does_not_know_the_listing_is_the_same() {
     assert!(parse::tree(&text, &[]).is_err());
     let datasets = datasets("illumos-2016", &text);
     let root = named(&datasets, "rpool/ROOT/omnios-1");
-    assert_eq!((root.encryption_root.as_ref(), root.key_loaded), (None, true));
+    assert_eq!(
+        (root.encryption_root.as_ref(), root.key_loaded),
+        (None, true)
+    );
     assert_eq!(
         root.origin.as_ref().map(|origin| origin.as_str()),
         Some("rpool/ROOT/omnios@2019-10-17-12:47:03")
@@ -99,10 +104,22 @@ fn every_settable_property_asked_for_is_one_of_the_release() {
         let usage = fixture(release, "zfs-get-usage").unwrap();
         let settable = parse::settable(&usage);
         for name in ["canmount", "mountpoint", "exec", "quota", "sharenfs"] {
-            assert!(settable.iter().any(|found| found == name), "{release}: {name}");
+            assert!(
+                settable.iter().any(|found| found == name),
+                "{release}: {name}"
+            );
         }
-        for name in ["version", "used", "encryption", "casesensitivity", "userquota@..."] {
-            assert!(settable.iter().all(|found| found != name), "{release}: {name}");
+        for name in [
+            "version",
+            "used",
+            "encryption",
+            "casesensitivity",
+            "userquota@...",
+        ] {
+            assert!(
+                settable.iter().all(|found| found != name),
+                "{release}: {name}"
+            );
         }
     }
 }

@@ -66,7 +66,10 @@ type Record<'a> = (usize, &'a str);
 /// A value with a line in it that looks like a first one is refused: whether
 /// such a line is part of a value or a record cannot be known, and whoever may
 /// set a property could else add records, or hide those that follow.
-fn records(text: &str, end: impl Fn(&str) -> Option<String>) -> Result<Vec<Record<'_>>, ParseError> {
+fn records(
+    text: &str,
+    end: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Record<'_>>, ParseError> {
     let mut records: Vec<Record<'_>> = Vec::new();
     let body = text.strip_suffix('\n').unwrap_or(text);
     if text.is_empty() {
@@ -112,7 +115,16 @@ mod tests {
     #[test]
     fn a_number_is_digits_only_and_fits_64_bits() {
         assert_eq!(number("18446744073709551615"), Some(u64::MAX));
-        for text in ["18446744073709551616", "+1", "-1", "", " 1", "1 ", "1.0", "٣"] {
+        for text in [
+            "18446744073709551616",
+            "+1",
+            "-1",
+            "",
+            " 1",
+            "1 ",
+            "1.0",
+            "٣",
+        ] {
             assert_eq!(number(text), None, "{text:?}");
         }
     }

@@ -121,18 +121,41 @@ mod tests {
     #[test]
     fn what_is_not_hexadecimal_is_an_error_and_no_other_value() {
         for (encoded, why) in [
-            ("lzz", "a:b of p/a is not written as a letter and hexadecimal digits"),
-            ("l7", "a:b of p/a is not written as a letter and hexadecimal digits"),
-            ("l+7", "a:b of p/a is not written as a letter and hexadecimal digits"),
-            ("l7A", "a:b of p/a is not written as a letter and hexadecimal digits"),
-            ("", "a:b of p/a is not written as a letter and hexadecimal digits"),
-            ("x78", "a:b of p/a is not written as a letter and hexadecimal digits"),
+            (
+                "lzz",
+                "a:b of p/a is not written as a letter and hexadecimal digits",
+            ),
+            (
+                "l7",
+                "a:b of p/a is not written as a letter and hexadecimal digits",
+            ),
+            (
+                "l+7",
+                "a:b of p/a is not written as a letter and hexadecimal digits",
+            ),
+            (
+                "l7A",
+                "a:b of p/a is not written as a letter and hexadecimal digits",
+            ),
+            (
+                "",
+                "a:b of p/a is not written as a letter and hexadecimal digits",
+            ),
+            (
+                "x78",
+                "a:b of p/a is not written as a letter and hexadecimal digits",
+            ),
             ("lff", "a:b of p/a is not UTF-8 text"),
         ] {
             let text = format!(r#"{{"return":{{"p/a":{{"a:b":"{encoded}"}}}}}}"#);
             assert_eq!(user_properties(&text).unwrap_err().why, why, "{encoded:?}");
         }
-        for text in ["", "{}", r#"{"return":{"p/a":[]}}"#, r#"{"return":{"p//a":{}}}"#] {
+        for text in [
+            "",
+            "{}",
+            r#"{"return":{"p/a":[]}}"#,
+            r#"{"return":{"p//a":{}}}"#,
+        ] {
             assert!(user_properties(text).is_err(), "{text:?}");
         }
     }

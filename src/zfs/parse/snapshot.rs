@@ -26,7 +26,12 @@ pub fn holds(text: &str, snapshot: &SnapshotName) -> Result<Vec<String>, ParseEr
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    for (index, line) in text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate() {
+    for (index, line) in text
+        .strip_suffix('\n')
+        .unwrap_or(text)
+        .split('\n')
+        .enumerate()
+    {
         match (line.strip_prefix(&begin), tags.last_mut()) {
             (Some(rest), _) => tags.push((index + 1, rest.to_owned())),
             (None, Some((_, last))) => {
@@ -51,10 +56,16 @@ mod tests {
     #[test]
     fn tags_are_read_whole() {
         let snapshot = "p/a b@s".parse().unwrap();
-        let text = "p/a b@s\tkeep\tSat Nov 21  9:00 2026\np/a b@s\tx\ty\nz\tSat Nov 21  9:00 2026\n";
+        let text =
+            "p/a b@s\tkeep\tSat Nov 21  9:00 2026\np/a b@s\tx\ty\nz\tSat Nov 21  9:00 2026\n";
         assert_eq!(holds(text, &snapshot).unwrap(), ["keep", "x\ty\nz"]);
         assert!(holds("", &snapshot).unwrap().is_empty());
-        for text in ["p/b@s\tx\t2026\n", "p/a b@s\tx\n", "p/a b@s\tx\tnever\n", "\n"] {
+        for text in [
+            "p/b@s\tx\t2026\n",
+            "p/a b@s\tx\n",
+            "p/a b@s\tx\tnever\n",
+            "\n",
+        ] {
             assert!(holds(text, &snapshot).is_err(), "{text:?}");
         }
     }
@@ -62,7 +73,14 @@ mod tests {
     #[test]
     fn an_estimate_is_one_line_of_digits() {
         assert_eq!(send_size("full\tp/a@s\t12\nsize\t12\n"), Ok(12));
-        for text in ["", "size\t\n", "size\t+1\n", "size\t1\nsize\t2\n", "size\t1 \n", "size\t18446744073709551616\n"] {
+        for text in [
+            "",
+            "size\t\n",
+            "size\t+1\n",
+            "size\t1\nsize\t2\n",
+            "size\t1 \n",
+            "size\t18446744073709551616\n",
+        ] {
             assert!(send_size(text).is_err(), "{text:?}");
         }
     }

@@ -63,7 +63,11 @@ pub fn tree_columns(lacking: &[&str]) -> String {
         .map(|column| (*column).to_owned())
         .chain(["mountpoint".to_owned(), "guid".to_owned()])
         .chain(machine.iter().map(|key| format!("{PREFIX}{key}")))
-        .chain(["guid".to_owned(), format!("{PREFIX}{description}"), "name".to_owned()])
+        .chain([
+            "guid".to_owned(),
+            format!("{PREFIX}{description}"),
+            "name".to_owned(),
+        ])
         .collect::<Vec<_>>()
         .join(",")
 }
@@ -173,7 +177,9 @@ impl<'a> Row<'a> {
         let (last, keys) = marks();
         let values: Vec<&str> = machine.split('\t').collect();
         if values.len() != keys.len() || format!("{description}\t").contains(&separator) {
-            return Err(amiss("a property org.beadm-rs:* or the mountpoint holds a tab"));
+            return Err(amiss(
+                "a property org.beadm-rs:* or the mountpoint holds a tab",
+            ));
         }
         let marks = keys
             .iter()
@@ -250,10 +256,7 @@ impl<'a> Row<'a> {
     fn dataset(&self) -> Result<Dataset, ParseError> {
         let kind = self.choice(
             "type",
-            &[
-                ("filesystem", Kind::Filesystem),
-                ("volume", Kind::Volume),
-            ],
+            &[("filesystem", Kind::Filesystem), ("volume", Kind::Volume)],
         )?;
         let canmount: &[(&str, Canmount)] = match kind {
             Kind::Filesystem => &[

@@ -45,7 +45,10 @@ fn counts(state: &State) -> Result<(), String> {
 /// Every dataset has its parent, and every pool its own dataset.
 fn names(state: &State) -> Result<(), String> {
     for pool in state.pools.keys() {
-        if !state.datasets.contains_key(&DatasetName::from(pool.clone())) {
+        if !state
+            .datasets
+            .contains_key(&DatasetName::from(pool.clone()))
+        {
             return Err(format!("the pool '{pool}' has no dataset"));
         }
     }
@@ -87,7 +90,10 @@ fn objects(state: &State) -> Result<BTreeMap<ObjectId, &DatasetName>, String> {
             return Err(format!("the numbers of '{name}' are not its own"));
         }
     }
-    let roots = state.datasets.values().filter_map(|head| head.encryption_root);
+    let roots = state
+        .datasets
+        .values()
+        .filter_map(|head| head.encryption_root);
     if owners.keys().any(|object| heads.contains(object)) {
         return Err("a dataset and a snapshot have the same number".to_owned());
     }
@@ -114,7 +120,11 @@ fn origins(state: &State, owners: &BTreeMap<ObjectId, &DatasetName>) -> Result<(
             let Some(object) = origin(at) else { break };
             match owners.get(&object) {
                 Some(owner) if owner.pool() == name.pool() => at = owner,
-                _ => return Err(format!("there is no snapshot {object} '{at}' is cloned from")),
+                _ => {
+                    return Err(format!(
+                        "there is no snapshot {object} '{at}' is cloned from"
+                    ));
+                }
             }
         }
         settled.extend(chain);
