@@ -131,3 +131,78 @@ fn origins(state: &State, owners: &BTreeMap<ObjectId, &DatasetName>) -> Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::zfs::sim::Sim;
+
+    const STATE: &str = r#"{"schema":"beadm-rs/sim/v1","sequence":3,"last":9,"last_tree":5,
+        "pools":{"p":{"guid":"11","size":10000,"txg":9,"health":"ONLINE"}},
+        "datasets":{
+            "p":{"object":1,"tree":1,"guid":"12","kind":"filesystem","createtxg":4,"creation":1,
+                "space":{"referenced":0,"written":0,"freed":0,"stamp":0}},
+            "p/a":{"object":2,"tree":2,"guid":"13","kind":"filesystem","createtxg":5,"creation":1,
+                "snapshots":[{"object":3,"tree":3,"guid":"14","name":"s","createtxg":6,"creation":1,
+                    "space":{"referenced":5,"written":5,"freed":0,"stamp":1}}],
+                "space":{"referenced":5,"written":0,"freed":0,"stamp":0}},
+            "p/b":{"object":4,"tree":4,"guid":"15","kind":"filesystem","createtxg":7,"creation":1,
+                "origin":3,"space":{"referenced":5,"written":0,"freed":0,"stamp":0}}},
+        "running":null,"mounts":[],"trash":[]}"#;
+
+    #[test]
+    fn a_state_that_cannot_be_one_is_refused() {
+        assert!(Sim::from_state(STATE).is_ok());
+        for (from, to, why) in [
+            (
+                r#""last":9"#,
+                r#""last":3"#,
+                "the numbers of 'p/b' are not its own",
+            ),
+            (
+                r#""object":4"#,
+                r#""object":2"#,
+                "the numbers of 'p/b' are not its own",
+            ),
+            (
+                r#""object":3"#,
+                r#""object":4"#,
+                "a dataset and a snapshot have the same number",
+            ),
+            (
+                r#""last":9"#,
+                r#""last":18446744073709551615"#,
+                "its numbers are too large",
+            ),
+            (
+                r#""written":5"#,
+                r#""written":9223372036854775807"#,
+                "its numbers are too large",
+            ),
+            (r#""p/b":"#, r#""q/b":"#, "'q/b' hangs on nothing"),
+            (r#""p/b":"#, r#""p/c/b":"#, "'p/c/b' hangs on nothing"),
+            (
+                r#""name":"s""#,
+                r#""name":"s/s""#,
+                r#"a snapshot of 'p/a' is called "s/s""#,
+            ),
+            (
+                r#""origin":3"#,
+                r#""origin":8"#,
+                "there is no snapshot 8 'p/b' is cloned from",
+            ),
+            (
+                r#""snapshots""#,
+                r#""origin":3,"snapshots""#,
+                "'p/a' is cloned from itself",
+            ),
+            (
+                r#""origin":3"#,
+                r#""encryption_root":3"#,
+                "there is no encryption root 3",
+            ),
+        ] {
+            let error = Sim::from_state(&STATE.replacen(from, to, 1)).unwrap_err();
+            assert!(error.to_string().contains(why), "{to}: {error}");
+        }
+    }
+}
