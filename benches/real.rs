@@ -413,7 +413,7 @@ impl Bench {
             }
         });
         zfs(&["snapshot", "-r", "bench/ROOT@t"]);
-        let columns = beadm_rs::zfs::parse::tree_columns();
+        let columns = beadm_rs::zfs::parse::tree_columns(&[]);
         let (mut plain, mut own) = (Side::default(), Side::default());
         for _ in 0..ROUNDS {
             plain.measure(|| {

@@ -14,7 +14,8 @@ use crate::zfs::{Guid, PREFIX};
 pub fn read<'a>(marks: &'a BTreeMap<String, String>, key: &str, own: Guid) -> Option<&'a str> {
     let value = marks.get(key)?;
     let (guid, text) = value.split_once(' ').unwrap_or((value, ""));
-    (guid.parse() == Ok(own)).then_some(text)
+    // As a text: `parse` also takes "+17" and "017", which nobody here wrote.
+    (guid == own.to_string()).then_some(text)
 }
 
 /// The property names of other tools that say which boot environment something
@@ -49,5 +50,9 @@ mod tests {
         assert_eq!(read(&marks, "pinned", Guid(17)), Some("yes"));
         assert_eq!(read(&marks, "pinned", Guid(18)), None);
         assert_eq!(read(&marks, "op", Guid(17)), None);
+        for other in ["+17 yes", "017 yes", "17\tyes", ""] {
+            let marks = BTreeMap::from([("pinned".to_owned(), other.to_owned())]);
+            assert_eq!(read(&marks, "pinned", Guid(17)), None, "{other:?}");
+        }
     }
 }

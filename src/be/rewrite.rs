@@ -2,13 +2,15 @@
 //! zfs-list.cache (zfs-mount-generator(8)). A clone must name its own datasets
 //! there and not those it was cloned from.
 //!
-//! Pure functions over text; everything that is not one of the names stays as
+//! Pure functions over bytes: a comment in another encoding must not keep a
+//! file from being rewritten. Everything that is not one of the names stays as
 //! it is, byte for byte.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::os::mountinfo::unescape;
 use crate::zfs::DatasetName;
 
 /// Where in a boot environment such names stand.
@@ -42,8 +44,8 @@ impl Names {
         }
     }
 
-    fn new_name(&self, name: &str) -> Option<DatasetName> {
-        let name = name.parse::<DatasetName>().ok()?;
+    fn new_name(&self, name: &[u8]) -> Option<DatasetName> {
+        let name = parsed(name)?;
         self.moves
             .iter()
             .find(|(from, _)| name.is_within(from))
@@ -81,23 +83,64 @@ fn sibling(root: &DatasetName, name: &DatasetName) -> Option<DatasetName> {
     }
 }
 
-/// fstab(5): the first field names the dataset where the third is `zfs`.
-#[must_use]
-pub fn fstab(text: &str, names: &Names) -> String {
-    lines(text, |line| {
-        let mut fields = line.split_whitespace();
-        let device = fields.next()?;
-        if device.starts_with('#') || fields.nth(1) != Some("zfs") {
-            return None;
-        }
-        // fstab writes a space inside a name as \040.
-        let new = names.new_name(&device.replace("\\040", " "))?;
-        Some(line.replacen(device, &new.as_str().replace(' ', "\\040"), 1))
+fn parsed(name: &[u8]) -> Option<DatasetName> {
+    std::str::from_utf8(name).ok()?.parse().ok()
+}
+
+/// A ZFS line of fstab(5): what stands before the dataset, the dataset and the
+/// directory as they are written there, and everything after the dataset.
+struct Entry<'a> {
+    indent: &'a [u8],
+    device: &'a [u8],
+    directory: &'a [u8],
+    rest: &'a [u8],
+}
+
+/// The first field names the dataset where the third is `zfs`. Fields are
+/// separated by spaces and tabs (getmntent(3)).
+fn entry(line: &[u8]) -> Option<Entry<'_>> {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let begin = line.iter().position(|byte| !blank(byte))?;
+    let (indent, text) = line.split_at_checked(begin)?;
+    let mut fields = text.split(blank).filter(|field| !field.is_empty());
+    let (device, directory, kind) = (fields.next()?, fields.next()?, fields.next()?);
+    let is_zfs = kind == b"zfs" && !device.starts_with(b"#");
+    is_zfs.then_some(Entry {
+        indent,
+        device,
+        directory,
+        rest: text.get(device.len()..).unwrap_or_default(),
     })
 }
 
+/// fstab(5) with other names in its ZFS lines.
+#[must_use]
+pub fn fstab(text: &[u8], names: &Names) -> Vec<u8> {
+    lines(text, |line| {
+        let entry = entry(line)?;
+        let new = names.new_name(&unescape(entry.device))?;
+        let new = new.as_str().replace(' ', "\\040");
+        Some([entry.indent, new.as_bytes(), entry.rest].concat())
+    })
+}
+
+/// Where an fstab mounts ZFS datasets: the dataset, and the directory, which
+/// need not be UTF-8.
+#[must_use]
+pub fn mounts(fstab: &[u8]) -> Vec<(DatasetName, Vec<u8>)> {
+    fstab
+        .split(|byte| *byte == b'\n')
+        .filter_map(entry)
+        .filter_map(|entry| {
+            let name = String::from_utf8(unescape(entry.device)).ok()?;
+            Some((name.parse().ok()?, unescape(entry.directory)))
+        })
+        .collect()
+}
+
 /// The field of zfs-list.cache that holds the encryption root, counted from 0
-/// (`PROPS` in `history_event-zfs-list-cacher.sh`).
+/// (`PROPS` in `history_event-zfs-list-cacher.sh`). It stands later where the
+/// mountpoint holds tabs; no other field after it can be a dataset's name.
 const ENCRYPTION_ROOT_FIELD: usize = 10;
 
 /// zfs-list.cache: tab-separated, the dataset first; its encryption root may be
@@ -106,10 +149,10 @@ const ENCRYPTION_ROOT_FIELD: usize = 10;
 /// It lists every dataset of a pool, other environments too: a former name is
 /// told by being the only one there, beside no line with the own name.
 #[must_use]
-pub fn list_cache(text: &str, names: &Names) -> String {
+pub fn list_cache(text: &[u8], names: &Names) -> Vec<u8> {
     let listed: BTreeSet<DatasetName> = text
-        .lines()
-        .filter_map(|line| line.split('\t').next()?.parse().ok())
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| parsed(line.split(|byte| *byte == b'\t').next()?))
         .collect();
     let one_former_name = names.roots().all(|root| {
         let beside: BTreeSet<DatasetName> = listed
@@ -122,31 +165,31 @@ pub fn list_cache(text: &str, names: &Names) -> String {
     let names = if one_former_name { names } else { &exact };
     lines(text, |line| {
         let mut changed = false;
-        let fields: Vec<String> = line
-            .split('\t')
+        let fields: Vec<Vec<u8>> = line
+            .split(|byte| *byte == b'\t')
             .enumerate()
             .map(|(index, field)| match names.new_name(field) {
-                Some(new) if index == 0 || index == ENCRYPTION_ROOT_FIELD => {
+                Some(new) if index == 0 || index >= ENCRYPTION_ROOT_FIELD => {
                     changed = true;
-                    new.to_string()
+                    new.to_string().into_bytes()
                 }
                 _ => field.to_owned(),
             })
             .collect();
-        changed.then(|| fields.join("\t"))
+        changed.then(|| fields.join(&b'\t'))
     })
 }
 
 /// Replaces the lines for which `change` has something else.
-fn lines(text: &str, change: impl Fn(&str) -> Option<String>) -> String {
-    text.split_inclusive('\n')
-        .map(|line| {
-            let (body, end) = match line.strip_suffix('\n') {
-                Some(body) => (body, "\n"),
-                None => (line, ""),
+fn lines(text: &[u8], change: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Vec<u8> {
+    text.split_inclusive(|byte| *byte == b'\n')
+        .flat_map(|line| {
+            let (body, end): (&[u8], &[u8]) = match line.strip_suffix(b"\n") {
+                Some(body) => (body, b"\n"),
+                None => (line, b""),
             };
             match change(body) {
-                Some(new) => format!("{new}{end}"),
+                Some(new) => [&new, end].concat(),
                 None => line.to_owned(),
             }
         })
@@ -156,6 +199,10 @@ fn lines(text: &str, change: impl Fn(&str) -> Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn by(change: fn(&[u8], &Names) -> Vec<u8>, text: &str, names: &Names) -> String {
+        String::from_utf8(change(text.as_bytes(), names)).unwrap()
+    }
 
     fn name(text: &str) -> DatasetName {
         text.parse().unwrap()
@@ -182,7 +229,7 @@ mod tests {
                     rpool/ROOT/old/srv /srv zfs defaults 0 0\n\
                     rpool/home /home zfs defaults 0 0\n";
         assert_eq!(
-            fstab(text, &own()),
+            by(fstab, text, &own()),
             "rpool/ROOT/new/var /var zfs defaults 0 0\n\
              rpool/ROOT/new/var /var zfs defaults 0 0\n\
              bpool/BOOT/new /boot zfs defaults 0 0\n\
@@ -199,11 +246,58 @@ mod tests {
         };
         let alone = "rpool\t/rpool\nrpool/ROOT/old\t/\nrpool/ROOT/old/var\t/var\n";
         assert_eq!(
-            list_cache(alone, &names),
+            by(list_cache, alone, &names),
             "rpool\t/rpool\nrpool/ROOT/new\t/\nrpool/ROOT/new/var\t/var\n"
         );
         let beside = "rpool/ROOT/old\t/\nrpool/ROOT/older\t/\n";
-        assert_eq!(list_cache(beside, &names), beside);
+        assert_eq!(by(list_cache, beside, &names), beside);
+    }
+
+    fn changed(change: fn(&[u8], &Names) -> Vec<u8>, text: &str) -> String {
+        by(change, text, &moves())
+    }
+
+    #[test]
+    fn a_line_that_is_not_utf8_does_not_keep_the_others_from_following() {
+        assert_eq!(
+            fstab(
+                b"# caf\xe9\nrpool/ROOT/old/var /var/\xe9 zfs defaults 0 0\n",
+                &moves()
+            ),
+            b"# caf\xe9\nrpool/ROOT/new/var /var/\xe9 zfs defaults 0 0\n"
+        );
+        assert_eq!(
+            list_cache(b"rpool/ROOT/old/a\t/\xe9\tnoauto\n", &moves()),
+            b"rpool/ROOT/new/a\t/\xe9\tnoauto\n"
+        );
+    }
+
+    #[test]
+    fn an_fstab_s_fields_are_separated_by_spaces_and_tabs_only() {
+        // A no-break space is part of a field.
+        let text = "rpool/ROOT/old/a\u{a0}/a zfs defaults 0 0\n";
+        assert_eq!(changed(fstab, text), text);
+        assert_eq!(
+            changed(fstab, " \trpool/ROOT/old/b\\040c\\137d /b zfs"),
+            " \trpool/ROOT/new/b\\040c_d /b zfs"
+        );
+    }
+
+    #[test]
+    fn the_mounts_of_an_fstab_are_read_with_their_escapes() {
+        let text = b"# caf\xe9\n\
+            rpool/de\\040bian/srv\t/srv/a\\040b zfs defaults\n\
+            #rpool/x /x zfs\n\
+            rpool/y /y ext4\n\
+            rpool/z /\xff zfs";
+        let found = |name: &str, directory: &[u8]| (name.parse().unwrap(), directory.to_vec());
+        assert_eq!(
+            mounts(text),
+            [
+                found("rpool/de bian/srv", b"/srv/a b"),
+                found("rpool/z", b"/\xff")
+            ]
+        );
     }
 
     #[test]
@@ -214,7 +308,7 @@ mod tests {
                     UUID=1 /boot/efi vfat umask=0077 0 1\n\
                     rpool/ROOT/old/srv /srv zfs defaults 0 0";
         assert_eq!(
-            fstab(text, &moves()),
+            changed(fstab, text),
             "# rpool/ROOT/old/var /var zfs defaults 0 0\n\
              rpool/ROOT/new/var\t/var  zfs nofail,x=rpool/ROOT/old 0 0\n\
              rpool/ROOT/older/var /x zfs defaults 0 0\n\
@@ -226,10 +320,12 @@ mod tests {
     #[test]
     fn a_list_cache_follows_in_name_and_encryption_root() {
         let text = "rpool/ROOT/old\t/\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/old\tprompt\n\
+                    rpool/ROOT/old/a\t/a\tb\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/old\tprompt\n\
                     rpool/home\t/home\ton\ton\ton\ton\ton\toff\ton\toff\t-\tnone\n";
         assert_eq!(
-            list_cache(text, &moves()),
+            changed(list_cache, text),
             "rpool/ROOT/new\t/\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/new\tprompt\n\
+             rpool/ROOT/new/a\t/a\tb\tnoauto\ton\ton\ton\ton\toff\ton\toff\trpool/ROOT/new\tprompt\n\
              rpool/home\t/home\ton\ton\ton\ton\ton\toff\ton\toff\t-\tnone\n"
         );
     }

@@ -41,8 +41,10 @@ pub fn places(survey: &Survey, environment: &BootEnvironment<'_>) -> Vec<Placed>
     placed
 }
 
-/// Where an fstab puts legacy datasets of the environment.
-fn legacy_places(fstab: &str, environment: &BootEnvironment<'_>) -> Vec<Placed> {
+/// Where the environment's fstab puts its legacy datasets. It is read only where
+/// there are some, and then it has to be readable: without it the environment
+/// would not be whole.
+fn legacy_places(root: &Dir, environment: &BootEnvironment<'_>) -> std::io::Result<Vec<Placed>> {
     let legacy: Vec<&DatasetName> = environment
         .datasets()
         .into_iter()
@@ -51,19 +53,27 @@ fn legacy_places(fstab: &str, environment: &BootEnvironment<'_>) -> Vec<Placed> 
         })
         .map(|dataset| &dataset.name)
         .collect();
-    fstab
-        .lines()
-        .filter_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let [device, directory, "zfs", ..] = fields.as_slice() else {
-                return None;
-            };
-            let device = device.replace("\\040", " ");
-            let dataset = legacy.iter().find(|name| name.as_str() == device)?;
-            let below = Utf8Path::new(directory).strip_prefix("/").ok()?;
-            Some(((*dataset).clone(), below.to_owned()))
-        })
-        .collect()
+    if legacy.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fstab = match root.read(rewrite::FSTAB) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read?,
+    };
+    let mut placed = Vec::new();
+    for (dataset, directory) in rewrite::mounts(&fstab) {
+        if !legacy.contains(&&dataset) {
+            continue;
+        }
+        let directory = String::from_utf8(directory).map_err(|error| {
+            let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            std::io::Error::other(format!("{dataset}: its directory {shown} is not UTF-8"))
+        })?;
+        if let Ok(below) = Utf8Path::new(&directory).strip_prefix("/") {
+            placed.push((dataset, below.to_owned()));
+        }
+    }
+    Ok(placed)
 }
 
 /// Mounts an environment on a directory. What was mounted when something fails
@@ -113,9 +123,12 @@ fn mount_all(
     };
     one(&environment.root.name, directory.to_owned())?;
     let root = open(directory)?;
-    let fstab = root.read_to_string(rewrite::FSTAB).unwrap_or_default();
+    let legacy = legacy_places(&root, environment).map_err(Error::io(format!(
+        "read {}",
+        directory.join(rewrite::FSTAB)
+    )))?;
     let mut placed = places(survey, environment);
-    placed.extend(legacy_places(&fstab, environment));
+    placed.extend(legacy);
     placed.sort_by(|(_, one), (_, other)| one.cmp(other));
     for (dataset, below) in placed {
         prepare(&root, &below, readonly).map_err(Error::io(format!(

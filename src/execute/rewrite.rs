@@ -10,8 +10,8 @@ use crate::be::rewrite::{self, Names};
 use crate::host::Host;
 use crate::zfs::DatasetName;
 
-/// The largest file that is looked at, bytes: an fstab is never that long.
-const MAX_BYTES: u64 = 4 << 20;
+/// The largest file that is read, bytes: a cache of half a million datasets.
+const MAX_BYTES: u64 = 64 << 20;
 
 /// Writes names anew in fstab and zfs-list.cache of one dataset, where they
 /// stand there. Symbolic links that lead out of it are not followed.
@@ -38,14 +38,14 @@ pub fn names(host: &Host, dataset: &DatasetName, names: &Names) -> Result<(), Ca
 /// What a file was, and is to be.
 struct Change {
     was: Metadata,
-    text: String,
+    text: Vec<u8>,
 }
 
 type Visit<'a> = dyn FnMut(&Dir, &str, Change) -> io::Result<()> + 'a;
 
 /// Visits every file that is to be changed.
 fn each(root: &Dir, names: &Names, visit: &mut Visit<'_>) -> io::Result<()> {
-    let mut file = |dir: &Dir, path: &str, change: &dyn Fn(&str) -> String| match changed(
+    let mut file = |dir: &Dir, path: &str, change: &dyn Fn(&[u8]) -> Vec<u8>| match changed(
         dir, path, change,
     )? {
         Some(change) => visit(dir, path, change),
@@ -83,18 +83,21 @@ fn optional<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// What becomes of a file; `None` where it stays as it is.
-fn changed(dir: &Dir, path: &str, change: &dyn Fn(&str) -> String) -> io::Result<Option<Change>> {
+fn changed(dir: &Dir, path: &str, change: &dyn Fn(&[u8]) -> Vec<u8>) -> io::Result<Option<Change>> {
     let Some(was) = optional(dir.symlink_metadata(path))? else {
         return Ok(None);
     };
-    if !was.is_file() || was.len() > MAX_BYTES {
+    if !was.is_file() {
         return Ok(None);
     }
-    let Some(bytes) = optional(dir.read(path))? else {
-        return Ok(None);
-    };
-    // A file that is not text names no dataset.
-    let Ok(old) = String::from_utf8(bytes) else {
+    // Left as it is it would go on naming the other environment's datasets.
+    if was.len() > MAX_BYTES {
+        return Err(io::Error::other(format!(
+            "{path} has {} bytes; this program rewrites at most {MAX_BYTES}",
+            was.len()
+        )));
+    }
+    let Some(old) = optional(dir.read(path))? else {
         return Ok(None);
     };
     let text = change(&old);
@@ -109,7 +112,7 @@ fn replace(dir: &Dir, path: &str, Change { was, text }: Change) -> io::Result<()
             was.mode() & 0o7777,
         ))?;
         std::os::unix::fs::fchown(inner, Some(was.uid()), Some(was.gid()))?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(&text)?;
         file.flush()?;
         file.get_ref().as_file().sync_all()
     })

@@ -12,6 +12,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
+use super::mountinfo::{self, Entry};
 use super::{Error, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
@@ -35,67 +36,28 @@ impl Default for Linux {
     }
 }
 
-/// A line of mountinfo (proc_pid_mountinfo(5)) for a whole ZFS file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
-    dataset: DatasetName,
-    directory: Utf8PathBuf,
-}
-
-/// Space, tab, newline and backslash stand in mountinfo as three octal digits.
-fn unescape(field: &str) -> String {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = (*first == b'\\')
-            .then(|| after.get(..3))
-            .flatten()
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
+fn unexpected(attempted: &str) -> impl FnOnce(mountinfo::MountinfoError) -> Error {
+    let attempted = attempted.to_owned();
+    move |error| Error::Unexpected {
+        attempted,
+        detail: error.to_string(),
     }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-/// The ZFS mounts of a mountinfo, in its order; snapshots, which are mounted
-/// by themselves under `.zfs`, are not datasets.
-fn entries(text: &str) -> Vec<Entry> {
-    text.lines()
-        .filter_map(|line| {
-            let (before, after) = line.split_once(" - ")?;
-            let mut after = after.split(' ');
-            if after.next()? != "zfs" {
-                return None;
-            }
-            Some(Entry {
-                dataset: unescape(after.next()?).parse().ok()?,
-                directory: unescape(before.split(' ').nth(4)?).into(),
-            })
-        })
-        .collect()
 }
 
 impl Linux {
-    fn read_own(&self) -> Result<Vec<Entry>> {
+    fn mountinfo(&self) -> Result<Vec<u8>> {
         let path = self.proc.join("self/mountinfo");
-        fs::read_to_string(&path)
-            .map(|text| entries(&text))
-            .map_err(Error::io(format!("read {path}")))
+        fs::read(&path).map_err(Error::io(format!("read {path}")))
+    }
+
+    fn read_own(&self) -> Result<Vec<Entry>> {
+        mountinfo::entries(&self.mountinfo()?).map_err(unexpected("read the mounts"))
     }
 
     /// The mounts of every other namespace, each looked at through the first
     /// process found in it. Processes come and go, and other users' cannot be
     /// read without being root: what cannot be read is left out.
-    fn read_others(&self) -> Vec<Mount> {
+    fn read_others(&self) -> Result<Vec<Mount>> {
         let mut seen = BTreeSet::new();
         seen.extend(fs::read_link(self.proc.join("self/ns/mnt")).ok());
         let mut pids: Vec<u32> = fs::read_dir(&self.proc)
@@ -113,18 +75,20 @@ impl Linux {
             if !seen.insert(namespace) {
                 continue;
             }
-            let text = fs::read_to_string(directory.join("mountinfo")).unwrap_or_default();
-            let command = fs::read_to_string(directory.join("comm")).unwrap_or_default();
-            mounts.extend(entries(&text).into_iter().map(|entry| Mount {
+            let text = fs::read(directory.join("mountinfo")).unwrap_or_default();
+            let entries = mountinfo::entries(&text)
+                .map_err(unexpected(&format!("read the mounts of process {pid}")))?;
+            let command = fs::read(directory.join("comm")).unwrap_or_default();
+            mounts.extend(entries.into_iter().map(|entry| Mount {
                 dataset: entry.dataset,
                 directory: entry.directory,
                 namespace: Namespace::Of {
                     pid,
-                    command: command.trim().to_owned(),
+                    command: String::from_utf8_lossy(&command).trim().to_owned(),
                 },
             }));
         }
-        mounts
+        Ok(mounts)
     }
 
     /// Makes a directory only root can write to.
@@ -170,14 +134,7 @@ impl Linux {
 
 impl Platform for Linux {
     fn root_dataset(&self) -> Result<Option<DatasetName>> {
-        // The last mount on a directory is the one that is seen.
-        let path = self.proc.join("self/mountinfo");
-        let text = fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))?;
-        let last = text
-            .lines()
-            .rfind(|line| line.split(' ').nth(4) == Some("/"))
-            .unwrap_or_default();
-        Ok(entries(last).pop().map(|entry| entry.dataset))
+        Ok(mountinfo::root(&self.mountinfo()?))
     }
 
     fn mounts(&self, all: bool) -> Result<Vec<Mount>> {
@@ -191,7 +148,7 @@ impl Platform for Linux {
             })
             .collect();
         if all {
-            mounts.extend(self.read_others());
+            mounts.extend(self.read_others()?);
         }
         Ok(mounts)
     }
@@ -329,52 +286,5 @@ impl Platform for Linux {
 
     fn lock_holder(&self) -> Option<String> {
         lock::holder(&self.run.join("lock"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOUNTINFO: &str = "\
-22 1 0:20 / / rw,relatime shared:1 - zfs rpool/ROOT/de\\040bian rw,xattr,posixacl
-23 22 0:21 / /var rw,relatime shared:2 - zfs rpool/ROOT/de\\040bian/var rw
-24 22 0:22 / /home/a\\134b rw master:1 propagate_from:2 - zfs rpool/home rw
-25 22 0:23 / /proc rw - proc proc rw
-26 22 0:24 / /.zfs/snapshot/x ro - zfs rpool/ROOT/debian@x ro
-27 22 8:1 / /boot/efi rw - vfat /dev/vda1 rw
-";
-
-    #[test]
-    fn zfs_mounts_are_read_with_their_escapes() {
-        let found: Vec<(String, String)> = entries(MOUNTINFO)
-            .into_iter()
-            .map(|entry| (entry.dataset.to_string(), entry.directory.to_string()))
-            .collect();
-        assert_eq!(
-            found,
-            [
-                ("rpool/ROOT/de bian", "/"),
-                ("rpool/ROOT/de bian/var", "/var"),
-                ("rpool/home", "/home/a\\b"),
-            ]
-            .map(|(dataset, directory)| (dataset.to_owned(), directory.to_owned()))
-        );
-    }
-
-    #[test]
-    fn rubbish_in_mountinfo_is_passed_over() {
-        for text in [
-            "",
-            "x",
-            "a b c d e - zfs",
-            " - ",
-            "\\",
-            "1 2 3 4 /\\9 - zfs p/\\777 rw",
-        ] {
-            let _ = entries(text);
-        }
-        assert_eq!(unescape("a\\040b\\"), "a b\\");
-        assert_eq!(unescape("\\04"), "\\04");
     }
 }

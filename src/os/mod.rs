@@ -4,6 +4,7 @@
 //! [`linux`] is the real one; the simulator ([`crate::zfs::sim`]) is its own.
 
 pub mod linux;
+pub mod mountinfo;
 
 use std::fs::File;
 use std::time::Duration;

@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use super::parse::{self, ParseError};
+use super::parse::{self, Listing, ParseError};
 use super::{
     CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
     Setting, SnapshotName, SyncOp, Transfer, Zfs,
@@ -24,6 +24,9 @@ use crate::sys::command::{self, Finished};
 
 /// The channel program behind [`Zfs::properties`].
 const USER_PROPERTIES: &str = include_str!("user_properties.lua");
+
+/// The channel program behind [`Zfs::tree`] where `zfs list` cuts a list.
+const CLONES: &str = include_str!("clones.lua");
 
 /// The most a channel program may be given (zfs-program(8)).
 const INSTRUCTION_LIMIT: &str = "100000000";
@@ -41,6 +44,8 @@ pub struct Cli {
     zfs: Utf8PathBuf,
     zpool: Utf8PathBuf,
     settable: OnceLock<Vec<String>>,
+    /// Columns of `zfs list` that this release does not know.
+    lacking: OnceLock<Vec<&'static str>>,
 }
 
 impl Cli {
@@ -63,6 +68,7 @@ impl Cli {
             zfs: find("zfs")?,
             zpool: find("zpool")?,
             settable: OnceLock::new(),
+            lacking: OnceLock::new(),
         })
     }
 
@@ -73,6 +79,7 @@ impl Cli {
             zfs: directory.join("zfs"),
             zpool: directory.join("zpool"),
             settable: OnceLock::new(),
+            lacking: OnceLock::new(),
         }
     }
 
@@ -111,21 +118,64 @@ impl Cli {
             return Ok(Vec::new());
         }
         let attempted = "list the datasets";
-        let mut arguments = words(&["list", "-Hp"]);
-        arguments.extend(words(how));
-        arguments.extend(["-o".to_owned(), parse::tree_columns()]);
-        arguments.extend(roots.iter().map(ToString::to_string));
-        let finished = Self::run(&self.zfs, attempted, &arguments, None)?;
-        // The others are listed even so, and the exit status is 1.
-        let only_missing = !finished.stderr.is_empty()
-            && finished.stderr.lines().all(|line| {
-                line.starts_with("cannot open ")
-                    && (line.ends_with("dataset does not exist") || line.ends_with("no such pool"))
-            });
-        if !finished.status.success() && !only_missing {
+        let mut lacking = self.lacking.get().cloned().unwrap_or_default();
+        loop {
+            let mut arguments = words(&["list", "-Hp"]);
+            arguments.extend(words(how));
+            arguments.extend(["-o".to_owned(), parse::tree_columns(&lacking)]);
+            arguments.extend(roots.iter().map(ToString::to_string));
+            let finished = Self::run(&self.zfs, attempted, &arguments, None)?;
+            if finished.status.success() || only_missing(&finished.stderr) {
+                let _ = self.lacking.set(lacking.clone());
+                let text = text(attempted, finished.stdout)?;
+                let listing = parse::tree(&text, &lacking).map_err(unexpected(attempted))?;
+                return self.with_all_clones(listing);
+            }
+            // One unknown column and `zfs list` lists nothing at all.
+            match parse::unknown_column(&finished.stderr) {
+                Some(column) if !lacking.contains(&column) => lacking.push(column),
+                _ => return Err(said(attempted, &finished)),
+            }
+        }
+    }
+
+    /// Looks up the clones that `zfs list` left out.
+    fn with_all_clones(&self, listing: Listing) -> Result<Vec<Dataset>> {
+        let Listing { mut datasets, cut } = listing;
+        let mut by_pool: BTreeMap<PoolName, Vec<String>> = BTreeMap::new();
+        for snapshot in &cut {
+            let cut = by_pool.entry(snapshot.dataset().pool()).or_default();
+            cut.push(snapshot.to_string());
+        }
+        for (pool, snapshots) in by_pool {
+            let attempted = format!("list the clones of {}", snapshots.join(", "));
+            let output = self.read_only_program(&attempted, &pool, CLONES, snapshots)?;
+            let mut clones = parse::clones(&output).map_err(unexpected(&attempted))?;
+            for snapshot in datasets.iter_mut().flat_map(|d| &mut d.snapshots) {
+                if let Some(clones) = clones.remove(&snapshot.name) {
+                    snapshot.clones = clones;
+                }
+            }
+        }
+        Ok(datasets)
+    }
+
+    /// Runs a channel program that changes nothing; what it returned.
+    fn read_only_program(
+        &self,
+        attempted: &str,
+        pool: &PoolName,
+        program: &str,
+        arguments: Vec<String>,
+    ) -> Result<String> {
+        let mut words = words(&["program", "-n", "-j", "-t", INSTRUCTION_LIMIT]);
+        words.extend(["-m", MEMORY_LIMIT, pool.as_str(), "-"].map(str::to_owned));
+        words.extend(arguments);
+        let finished = Self::run(&self.zfs, attempted, &words, Some(program))?;
+        if !finished.status.success() {
             return Err(said(attempted, &finished));
         }
-        parse::tree(&text(attempted, finished.stdout)?).map_err(unexpected(attempted))
+        text(attempted, finished.stdout)
     }
 
     /// The native properties that can be set on this release, from the table
@@ -151,7 +201,7 @@ impl Cli {
         let attempted = format!("read the properties of {root}");
         let mut arguments = words(&["get", "-Hp", "-r", "-t", "filesystem"]);
         arguments.extend(words(&["-s", "local,received"]));
-        arguments.extend(words(&["-o", "name,property,source,value"]));
+        arguments.extend(words(&["-o", parse::PROPERTY_COLUMNS]));
         arguments.extend([properties.to_owned(), root.to_string()]);
         parse::properties(&self.zfs(&attempted, &arguments)?).map_err(unexpected(&attempted))
     }
@@ -159,14 +209,10 @@ impl Cli {
     /// The user properties, whose names only a channel program can tell.
     fn user_properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
         let attempted = format!("read the user properties of {root}");
-        let mut arguments = words(&["program", "-n", "-j", "-t", INSTRUCTION_LIMIT]);
-        arguments.extend(words(&["-m", MEMORY_LIMIT, root.pool().as_str(), "-"]));
-        arguments.push(root.to_string());
-        let finished = Self::run(&self.zfs, &attempted, &arguments, Some(USER_PROPERTIES))?;
-        if !finished.status.success() {
-            return Err(said(&attempted, &finished));
-        }
-        parse::user_properties(&text(&attempted, finished.stdout)?).map_err(unexpected(&attempted))
+        let arguments = vec![root.to_string()];
+        let output =
+            self.read_only_program(&attempted, &root.pool(), USER_PROPERTIES, arguments)?;
+        parse::user_properties(&output).map_err(unexpected(&attempted))
     }
 
     fn clone_one(&self, clone: &CloneOf) -> Result<()> {
@@ -201,6 +247,16 @@ fn text(attempted: &str, bytes: Vec<u8>) -> Result<String> {
 
 fn unexpected(attempted: &str) -> impl FnOnce(ParseError) -> Error + '_ {
     move |error| Error::new(ErrorKind::Unexpected, attempted, error)
+}
+
+/// Whether `zfs list` complained of roots that do not exist and of nothing else.
+/// The others are listed even so, and the exit status is 1.
+fn only_missing(stderr: &str) -> bool {
+    !stderr.is_empty()
+        && stderr.lines().all(|line| {
+            line.starts_with("cannot open ")
+                && (line.ends_with("dataset does not exist") || line.ends_with("no such pool"))
+        })
 }
 
 /// The error of a command that exited with a failure.
@@ -279,7 +335,7 @@ impl Zfs for Cli {
     fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<String>> {
         let arguments = words(&["holds", "-H", snapshot.as_str()]);
         self.zfs(&format!("list the holds of {snapshot}"), &arguments)
-            .map(|text| parse::holds(&text))
+            .and_then(|text| parse::holds(&text, snapshot).map_err(unexpected("list the holds")))
     }
 
     fn transact(&self, pool: &PoolName, ops: &[SyncOp]) -> Result<()> {

@@ -1,27 +1,11 @@
 //! Operations that share a transaction group, as one channel program.
 
-use serde::Deserialize;
-
+use super::super::parse::{self, Outcome};
 use super::super::{Error, ErrorKind, Guard, PREFIX, PoolName, Result, SyncOp};
-use super::{Cli, INSTRUCTION_LIMIT, MEMORY_LIMIT, said, text, words};
+use super::{Cli, INSTRUCTION_LIMIT, MEMORY_LIMIT, said, text, unexpected, words};
 
 /// The channel program behind `Zfs::transact`.
 const PROGRAM: &str = include_str!("program.lua");
-
-/// What `program.lua` returns.
-#[derive(Debug, Deserialize)]
-struct Returned {
-    #[serde(rename = "return")]
-    value: ReturnedValue,
-}
-
-#[derive(Debug, Deserialize)]
-struct ReturnedValue {
-    failed: usize,
-    errno: i32,
-    why: String,
-    done: usize,
-}
 
 /// An operation as arguments of `program.lua`.
 fn encode(op: &SyncOp) -> Vec<String> {
@@ -129,20 +113,14 @@ pub(super) fn transact(cli: &Cli, pool: &PoolName, ops: &[SyncOp]) -> Result<()>
         return Err(error.partial(begun));
     }
     let output = text(&attempted, finished.stdout).map_err(|error| error.partial(true))?;
-    let returned: Returned = serde_json::from_str(&output).map_err(|error| {
-        Error::new(
-            ErrorKind::Unexpected,
-            &attempted,
-            format!("the channel program returned {output:?} ({error})"),
-        )
-        .partial(true)
-    })?;
-    let ReturnedValue {
+    let Outcome {
         failed,
         errno,
         why,
         done,
-    } = returned.value;
+    } = parse::outcome(&output)
+        .map_err(unexpected(&attempted))
+        .map_err(|error| error.partial(true))?;
     if failed == 0 && done == ops.len() {
         return Ok(());
     }

@@ -26,6 +26,7 @@
 
 mod boot;
 mod change;
+mod check;
 mod contents;
 mod datasets;
 mod edit;
@@ -127,6 +128,18 @@ impl Sim {
             .map(Store::memory)
             .and_then(|store| Self::over(store).with_roots())
             .map_err(|refusal| refusal.attempting("make a simulated machine"))
+    }
+
+    /// A machine in memory as a state file says it is, without its files.
+    ///
+    /// # Errors
+    /// Where the text is not a state.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub fn from_state(text: &str) -> Result<Self> {
+        store::parse(Utf8Path::new("state.json"), text)
+            .map(Store::memory)
+            .map(Self::over)
+            .map_err(|refusal| refusal.attempting("read the state of a simulated machine"))
     }
 
     /// A second machine that is now as this one, both in memory.

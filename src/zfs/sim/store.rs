@@ -12,6 +12,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::Deserialize;
 
+use super::check::check;
 use super::files::Files;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{SCHEMA, State};
@@ -210,7 +211,7 @@ fn lock(path: &Utf8Path) -> Ruled<Flock<File>> {
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| failed()(errno.into()))
 }
 
-fn parse(path: &Utf8Path, text: &str) -> Ruled<State> {
+pub(super) fn parse(path: &Utf8Path, text: &str) -> Ruled<State> {
     #[derive(Deserialize)]
     struct Header {
         schema: String,
@@ -228,9 +229,12 @@ fn parse(path: &Utf8Path, text: &str) -> Ruled<State> {
             "{path} is written as {schema:?}, and this program reads {SCHEMA:?}"
         )));
     }
-    parsed.map_err(|error| {
-        Refusal::other(format!(
-            "{path} is not the state of a simulated machine: {error}"
-        ))
-    })
+    parsed
+        .map_err(|error| error.to_string())
+        .and_then(|state| check(&state).map(|()| state))
+        .map_err(|why| {
+            Refusal::other(format!(
+                "{path} is not the state of a simulated machine: {why}"
+            ))
+        })
 }

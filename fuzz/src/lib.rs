@@ -1,0 +1,15 @@
+//! What must be true of every parser whatever it is given: one function per
+//! fuzz target. `tests/parsers` runs the same functions over `corpus/`.
+
+mod files;
+mod listings;
+mod records;
+mod simulator;
+
+pub use files::{fstab, list_cache, mountinfo};
+pub use listings::{
+    holds, pools, program, properties, properties_values, send_size, settable, tree, tree_values,
+    user_properties,
+};
+pub use records::{intent, marker, names};
+pub use simulator::sim_state;
