@@ -581,15 +581,14 @@ impl Zfs for Cli {
         receiving.extend(options(&transfer.settings));
         receiving.push(transfer.target.to_string());
 
-        let mut receiver = command::command(&self.zfs, &receiving)
-            .stdin(Stdio::piped())
-            .spawn()
-            .map_err(failed)?;
-        let mut sender = match command::command(&self.zfs, &sending).spawn() {
+        let mut receiver =
+            command::spawn(command::command(&self.zfs, &receiving).stdin(Stdio::piped()))
+                .map_err(failed)?;
+        let mut sender = match command::spawn(&mut command::command(&self.zfs, &sending)) {
             Ok(sender) => sender,
             Err(error) => {
                 drop(receiver.stdin.take());
-                let _ = receiver.wait();
+                let _ = command::finish(receiver);
                 return Err(failed(error));
             }
         };
