@@ -14,10 +14,16 @@ mod fakes;
 mod machine;
 mod picture;
 mod ran;
+mod recorded;
+mod replay;
 
 mod blocked;
 mod concurrency;
 mod contents;
+mod crash;
+mod crash_calls;
+mod crash_full;
+mod crash_table;
 mod create;
 mod destroy;
 mod encryption;
