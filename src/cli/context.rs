@@ -2,7 +2,6 @@
 //! goes: lock, recover, survey, plan, ask, execute, report.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::error::Trouble;
+use super::interruption::Interruption;
 use super::output;
 use super::progress::Bar;
 use crate::execute::execute;
@@ -33,8 +33,8 @@ pub struct Context {
     pub script: bool,
     /// Do not ask.
     pub yes: bool,
-    /// Set by SIGINT, SIGTERM and SIGHUP.
-    pub interrupted: Arc<AtomicBool>,
+    /// What SIGINT, SIGTERM and SIGHUP do.
+    pub interruption: &'static Interruption,
     /// The command line, for the lock's holder and the log.
     pub purpose: String,
 }
@@ -103,7 +103,9 @@ impl Context {
             return Err(Trouble::refused(format!("only root can {}", self.purpose))
                 .remedy("run it as root; 'beadm-rs demo' works without"));
         }
-        Ok(self.host.platform.lock(&self.purpose, PATIENCE)?)
+        let lock = self.host.platform.lock(&self.purpose, PATIENCE)?;
+        self.interruption.changing(true);
+        Ok(lock)
     }
 
     /// Ends what did not end; what it came to.
@@ -157,7 +159,12 @@ impl Context {
         if let Some(question) = destructive(&plan) {
             self.agree(&question)?;
         }
-        execute(&self.host, &plan, &Bar::for_terminal(), &self.interrupted)?;
+        execute(
+            &self.host,
+            &plan,
+            &Bar::for_terminal(),
+            self.interruption.asked(),
+        )?;
         Ok(Report {
             plan,
             recovered,
@@ -180,7 +187,9 @@ impl Context {
         let _ = write!(stderr, "{question}? (y/N) ");
         let _ = stderr.flush();
         let mut answer = String::new();
+        self.interruption.changing(false);
         let _ = io::stdin().read_line(&mut answer);
+        self.interruption.changing(true);
         if matches!(answer.trim(), "y" | "Y" | "yes") {
             Ok(())
         } else {

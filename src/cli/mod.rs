@@ -3,6 +3,7 @@
 
 pub mod context;
 pub mod error;
+pub mod interruption;
 pub mod output;
 pub mod progress;
 
@@ -23,8 +24,6 @@ mod status;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use camino::Utf8PathBuf;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -34,6 +33,7 @@ use crate::host::Host;
 use crate::zfs::{DatasetName, NameError};
 use context::Context;
 use error::{FAILED, Trouble, USAGE};
+use interruption::Interruption;
 
 /// Boot environments for ZFS: change a machine as one move, with a proven way back
 ///
@@ -291,16 +291,6 @@ fn host(global: &Global) -> Result<Host, Trouble> {
     Ok(host?)
 }
 
-/// A flag that the signals people and systems send set.
-fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let flag = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, Arc::clone(&flag))?;
-    }
-    Ok(flag)
-}
-
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let Cli { global, command } = cli;
     match command {
@@ -314,7 +304,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         json: global.json,
         script: global.script,
         yes: global.yes,
-        interrupted: interruption()?,
+        interruption: Interruption::watch()?,
         purpose: command.purpose(),
     };
     match command {

@@ -2,7 +2,9 @@
 //! plan, named after it. Only in builds with the feature `failpoints`.
 //!
 //! `BEADM_RS_FAIL=create/clone:after=kill`; instead of `kill` (SIGKILL, as a
-//! power cut or the OOM killer would) also `error`.
+//! power cut or the OOM killer would) also `error`, and `run:PROGRAM`, which is
+//! run there with the place's name and has to succeed: what a test does to the
+//! machine in the middle of a plan. The place `*` is every place.
 
 use super::Cause;
 
@@ -32,12 +34,23 @@ pub fn reached(operation: &str, step: &str, when: When) -> Result<(), Cause> {
     let Ok(wanted) = std::env::var("BEADM_RS_FAIL") else {
         return Ok(());
     };
-    match wanted.split_once('=') {
-        Some((place, "kill")) if place == here => {
+    let action = match wanted.split_once('=') {
+        Some((place, action)) if place == here || place == "*" => action,
+        _ => return Ok(()),
+    };
+    match action.split_once(':') {
+        None if action == "kill" => {
             let _ = kill(getpid(), Signal::SIGKILL);
             Err(Cause::FailPoint(here))
         }
-        Some((place, "error")) if place == here => Err(Cause::FailPoint(here)),
+        None if action == "error" => Err(Cause::FailPoint(here)),
+        Some(("run", program)) => {
+            let ran = crate::sys::command::run(program.into(), std::slice::from_ref(&here), None);
+            match ran {
+                Ok(finished) if finished.status.success() => Ok(()),
+                _ => Err(Cause::FailPoint(here)),
+            }
+        }
         _ => Ok(()),
     }
 }

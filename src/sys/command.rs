@@ -1,11 +1,15 @@
 //! The one place child processes are started: absolute path, argument array,
 //! cleared environment, no shell, standard error kept.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tracing::debug;
 
 /// Where system programs are looked for, in this order; never in `$PATH`,
@@ -61,6 +65,86 @@ pub fn command(program: &Utf8Path, arguments: &[String]) -> Command {
     command
 }
 
+/// A child that is waited for.
+#[derive(Debug)]
+struct Running {
+    name: String,
+    /// How many times it was to be stopped.
+    asked: u32,
+}
+
+static RUNNING: Mutex<BTreeMap<u32, Running>> = Mutex::new(BTreeMap::new());
+
+fn running() -> MutexGuard<'static, BTreeMap<u32, Running>> {
+    // Every change of it is one call: what another thread's panic left is whole.
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What came of asking the children to stop: of those waited for, the one that
+/// has been asked most often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// No child is waited for.
+    Nothing,
+    /// It is given the time to end by itself.
+    Asked(String),
+    /// It had been given that, and was killed.
+    Killed(String),
+    /// It had been killed, and is still there.
+    Unkillable(String),
+}
+
+/// Asks the children that are waited for to stop: at the first time they may go
+/// on to their end, at the second they are killed.
+pub fn interrupt_running() -> Stopped {
+    let mut result = Stopped::Nothing;
+    let mut most = 0;
+    for (group, child) in running().iter_mut() {
+        child.asked += 1;
+        if child.asked == 2 {
+            kill(*group);
+        }
+        if child.asked > most {
+            most = child.asked;
+            let name = child.name.clone();
+            result = match most {
+                1 => Stopped::Asked(name),
+                2 => Stopped::Killed(name),
+                _ => Stopped::Unkillable(name),
+            };
+        }
+    }
+    result
+}
+
+/// Kills the children that are waited for: they only read.
+pub fn kill_running() {
+    for group in running().keys() {
+        kill(*group);
+    }
+}
+
+fn kill(group: u32) {
+    if let Ok(group) = i32::try_from(group) {
+        // One that has ended meanwhile is as good as killed.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+}
+
+/// Starts a command; [`finish`] has to follow.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    let child = command.spawn()?;
+    let name = Utf8Path::new(&command.get_program().to_string_lossy())
+        .file_name()
+        .unwrap_or_default()
+        .to_owned();
+    running().insert(child.id(), Running { name, asked: 0 });
+    Ok(child)
+}
+
 /// Runs a program to its end.
 ///
 /// # Errors
@@ -72,11 +156,15 @@ pub fn run(program: &Utf8Path, arguments: &[String], input: Option<&str>) -> io:
         command.stdin(Stdio::piped());
     }
     let started = std::time::Instant::now();
-    let mut child = command.spawn()?;
+    let mut child = spawn(&mut command)?;
     if let (Some(text), Some(mut pipe)) = (input, child.stdin.take()) {
         // A child that ends without reading says why on standard error.
         match pipe.write_all(text.as_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                drop(pipe);
+                finish(child)?;
+                return Err(error);
+            }
             _ => {}
         }
     }
@@ -97,7 +185,10 @@ pub fn run(program: &Utf8Path, arguments: &[String], input: Option<&str>) -> io:
 /// # Errors
 /// Where its output cannot be read.
 pub fn finish(child: Child) -> io::Result<Finished> {
-    let output = child.wait_with_output()?;
+    let id = child.id();
+    let output = child.wait_with_output();
+    running().remove(&id);
+    let output = output?;
     Ok(Finished {
         status: output.status,
         stdout: output.stdout,

@@ -168,8 +168,14 @@ fn an_interrupted_command_undoes_what_it_did() {
             ended(&fakes, child)
         });
         assert_eq!(ran.exit, 1, "{name}: {ran:#?}");
-        ran.says(1, "interrupted")
-            .fails(1, "state: what was changed was undone");
+        ran.says(
+            1,
+            "interrupted; waiting for zfs to end, Ctrl-C again kills it",
+        )
+        .fails(
+            1,
+            "beadm-rs: interrupted\n  state: what was changed was undone",
+        );
         machine.run(&["recover"]).says(0, "nothing was interrupted");
     }
     machine.run(&["create", "-e", "old", "new"]).succeeds();

@@ -54,7 +54,8 @@ impl Machine {
     }
 }
 
-fn duplicate(from: &std::path::Path, to: &std::path::Path) {
+/// Copies a disk, without the parts of it that are zeros.
+pub fn duplicate(from: &std::path::Path, to: &std::path::Path) {
     sh(
         "cp",
         &[

@@ -7,6 +7,12 @@ use std::process::Command;
 use crate::machine::Machine;
 use crate::ran::Ran;
 
+/// Writes a script that can be run.
+pub fn write_program(path: &Path, script: &str) {
+    std::fs::write(path, script).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// A directory with a `zfs` and a `zpool` of its own.
 pub struct Fakes {
     directory: tempfile::TempDir,
@@ -45,9 +51,7 @@ impl Fakes {
         let script = format!(
             "#!/bin/sh\nhere={here}\nreal() {{ /usr/sbin/{name} \"$@\"; }}\n{lines}\nexec /usr/sbin/{name} \"$@\"\n"
         );
-        let path = self.path().join(name);
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&self.path().join(name), &script);
         self
     }
 

@@ -33,23 +33,41 @@ impl Machine {
 
     /// The same on a disk of so many bytes.
     pub fn with_disk(bytes: u64, options: &[&str]) -> Self {
+        let machine = Self::bare();
+        machine.create_pool(&machine.pool, bytes, options);
+        machine.furnish();
+        machine
+    }
+
+    /// The same on a block device.
+    pub fn on_device(device: &str) -> Self {
+        let machine = Self::bare();
+        zpool_create(&machine.pool, device, &[]);
+        machine.furnish();
+        machine
+    }
+
+    /// No pool yet, only its name.
+    fn bare() -> Self {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let machine = Self {
+        Self {
             pool: format!("t{number}"),
             boot_pool: None,
             others: Vec::new(),
             directory: tempfile::tempdir().unwrap(),
-        };
-        machine.create_pool(&machine.pool, bytes, options);
-        machine.dataset("ROOT", &["canmount=off", "mountpoint=none"]);
-        machine.dataset("home", &["canmount=noauto", "mountpoint=/home"]);
-        machine.dataset("ROOT/old", &["canmount=noauto", "mountpoint=/"]);
-        machine.dataset("ROOT/old/var", &["canmount=noauto"]);
-        machine.dataset("ROOT/old/var/lib", &["canmount=noauto"]);
-        machine.dataset("ROOT/old/usr", &["canmount=off"]);
-        machine.dataset("ROOT/old/usr/local", &["canmount=noauto"]);
-        machine.bootfs("old");
-        machine.with_mounted("old", |root| {
+        }
+    }
+
+    fn furnish(&self) {
+        self.dataset("ROOT", &["canmount=off", "mountpoint=none"]);
+        self.dataset("home", &["canmount=noauto", "mountpoint=/home"]);
+        self.dataset("ROOT/old", &["canmount=noauto", "mountpoint=/"]);
+        self.dataset("ROOT/old/var", &["canmount=noauto"]);
+        self.dataset("ROOT/old/var/lib", &["canmount=noauto"]);
+        self.dataset("ROOT/old/usr", &["canmount=off"]);
+        self.dataset("ROOT/old/usr/local", &["canmount=noauto"]);
+        self.bootfs("old");
+        self.with_mounted("old", |root| {
             for directory in [
                 "etc", "proc", "sys", "dev", "run", "tmp", "job", "usr/bin", "var/lib", "root",
             ] {
@@ -60,7 +78,6 @@ impl Machine {
             }
             std::fs::write(root.join("etc/os-release"), "ID=test\n").unwrap();
         });
-        machine
     }
 
     /// A second pool with `/boot` of `old` in it.
@@ -68,6 +85,18 @@ impl Machine {
         let mut machine = Self::new();
         let name = format!("{}b", machine.pool);
         machine.create_pool(&name, 1 << 30, &[]);
+        machine.furnish_boot(name);
+        machine
+    }
+
+    /// The same on a block device.
+    pub fn add_boot_pool_on(&mut self, device: &str) {
+        let name = format!("{}b", self.pool);
+        zpool_create(&name, device, &[]);
+        self.furnish_boot(name);
+    }
+
+    fn furnish_boot(&mut self, name: String) {
         sh(
             "zfs",
             &[
@@ -90,8 +119,7 @@ impl Machine {
                 &format!("{name}/BOOT/old"),
             ],
         );
-        machine.boot_pool = Some(name);
-        machine
+        self.boot_pool = Some(name);
     }
 
     /// Another pool, with an empty ROOT in it; destroyed with the machine.

@@ -14,10 +14,18 @@ mod fakes;
 mod machine;
 mod picture;
 mod ran;
+mod recorded;
+mod replay;
 
 mod blocked;
 mod concurrency;
 mod contents;
+mod crash;
+mod crash_calls;
+mod crash_examine;
+mod crash_full;
+mod crash_replay;
+mod crash_table;
 mod create;
 mod destroy;
 mod encryption;

@@ -26,15 +26,13 @@ pub(super) fn carry(zfs: &Utf8Path, transfer: &Transfer, meter: &dyn Meter) -> R
     receiving.extend(options(&transfer.settings));
     receiving.push(transfer.target.to_string());
 
-    let mut receiver = command::command(zfs, &receiving)
-        .stdin(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    let mut sender = match command::command(zfs, &sending).spawn() {
+    let mut receiver =
+        command::spawn(command::command(zfs, &receiving).stdin(Stdio::piped())).map_err(failed)?;
+    let mut sender = match command::spawn(&mut command::command(zfs, &sending)) {
         Ok(sender) => sender,
         Err(error) => {
             drop(receiver.stdin.take());
-            let _ = receiver.wait();
+            let _ = command::finish(receiver);
             return Err(failed(error));
         }
     };
