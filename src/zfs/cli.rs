@@ -221,7 +221,7 @@ fn said(attempted: &str, finished: &Finished) -> Error {
 /// The class of a message of `zfs` or `zpool`: the texts of
 /// `zfs_standard_error_fmt` in `libzfs_util.c`, the same from 0.8 to 2.4.
 fn classify(message: &str) -> ErrorKind {
-    const TEXTS: [(&str, ErrorKind); 37] = [
+    const TEXTS: [(&str, ErrorKind); 43] = [
         ("source and target pools differ", ErrorKind::Unsupported),
         ("within same pool", ErrorKind::Unsupported),
         ("crosses datasets", ErrorKind::Unsupported),
@@ -230,6 +230,10 @@ fn classify(message: &str) -> ErrorKind {
         ("must be power of 2", ErrorKind::Invalid),
         ("bad numeric value", ErrorKind::Invalid),
         ("use 'none'", ErrorKind::Invalid),
+        ("value is too large", ErrorKind::Invalid),
+        ("only allowed on volumes", ErrorKind::Invalid),
+        ("missing dataset name", ErrorKind::Invalid),
+        ("parent is not a filesystem", ErrorKind::Invalid),
         ("is readonly", ErrorKind::Invalid),
         ("does not apply to datasets", ErrorKind::Invalid),
         ("cannot be a descendant", ErrorKind::Invalid),
@@ -237,6 +241,8 @@ fn classify(message: &str) -> ErrorKind {
         ("size is greater than", ErrorKind::NoSpace),
         ("does not exist", ErrorKind::NotFound),
         ("no such pool", ErrorKind::NotFound),
+        ("is not a pool", ErrorKind::NotFound),
+        ("' exists", ErrorKind::Exists),
         ("already exists", ErrorKind::Exists),
         ("dataset exists", ErrorKind::Exists),
         ("has dependent clones", ErrorKind::HasDependents),
@@ -594,6 +600,7 @@ impl Zfs for Cli {
             }
         };
         let mut interrupted = false;
+        let mut begun = false;
         if let (Some(mut from), Some(mut to)) = (sender.stdout.take(), receiver.stdin.take()) {
             let mut buffer = vec![0; STREAM_BUFFER];
             // A write that fails means that the receiver ended: its own words,
@@ -602,6 +609,7 @@ impl Zfs for Cli {
                 let Some(part) = buffer.get(..count) else {
                     break;
                 };
+                begun = true;
                 if to.write_all(part).is_err() {
                     break;
                 }
@@ -621,6 +629,10 @@ impl Zfs for Cli {
                 &attempted,
                 "interrupted",
             ));
+        }
+        // The receiver of nothing can only say that there was no stream.
+        if !begun && !sent.status.success() {
+            return Err(said(&attempted, &sent));
         }
         if !received.status.success() {
             return Err(said(&attempted, &received));

@@ -20,6 +20,7 @@ mod concurrency;
 mod contents;
 mod create;
 mod destroy;
+mod differential;
 mod encryption;
 mod engine;
 mod interruption;

@@ -1,0 +1,1 @@
+//! Histories that once came out differently, the shortest of each kind.
