@@ -221,7 +221,7 @@ fn said(attempted: &str, finished: &Finished) -> Error {
 /// The class of a message of `zfs` or `zpool`: the texts of
 /// `zfs_standard_error_fmt` in `libzfs_util.c`, the same from 0.8 to 2.4.
 fn classify(message: &str) -> ErrorKind {
-    const TEXTS: [(&str, ErrorKind); 43] = [
+    const TEXTS: [(&str, ErrorKind); 45] = [
         ("source and target pools differ", ErrorKind::Unsupported),
         ("within same pool", ErrorKind::Unsupported),
         ("crosses datasets", ErrorKind::Unsupported),
@@ -233,7 +233,9 @@ fn classify(message: &str) -> ErrorKind {
         ("value is too large", ErrorKind::Invalid),
         ("only allowed on volumes", ErrorKind::Invalid),
         ("missing dataset name", ErrorKind::Invalid),
-        ("parent is not a filesystem", ErrorKind::Invalid),
+        ("is not a filesystem", ErrorKind::Invalid),
+        ("keylocation must be", ErrorKind::Invalid),
+        ("not applicable to datasets", ErrorKind::Unsupported),
         ("is readonly", ErrorKind::Invalid),
         ("does not apply to datasets", ErrorKind::Invalid),
         ("cannot be a descendant", ErrorKind::Invalid),

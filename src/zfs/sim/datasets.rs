@@ -147,6 +147,18 @@ pub(super) fn create(
         Some(_) => Some(head.object),
         None => inherited,
     };
+    // `zfs_crypto_create`
+    let key = ["keylocation", "keyformat", "pbkdf2iters"];
+    if head.encryption_root.is_none()
+        && properties
+            .iter()
+            .any(|(name, value)| key.contains(&name.as_str()) && value.value != "none")
+    {
+        return refuse(
+            Errno::EACCES,
+            "Encryption must be turned on to set encryption properties.",
+        );
+    }
     if head.encryption_root == inherited && !change.state.key_loaded(&head) {
         return refuse(Errno::EACCES, "its parent's key is not loaded");
     }
@@ -202,6 +214,13 @@ pub(super) fn set(
 pub(super) fn rename(change: &mut Change<'_>, from: &DatasetName, to: &DatasetName) -> Ruled<()> {
     let state = &change.state;
     let head = state.head(from)?;
+    if head.kind != Kind::Filesystem {
+        // `-u` is for file systems (`zfs_do_rename`).
+        return refuse(
+            Errno::ENOTSUP,
+            "operation not applicable to datasets of this type",
+        );
+    }
     if from == to {
         return Ok(());
     }
@@ -334,7 +353,15 @@ pub(super) fn check_transfer(state: &State, transfer: &Transfer) -> Ruled<(TreeI
     if !transfer.raw && !state.key_loaded(sent) {
         return refuse(Errno::EACCES, "dataset key must be loaded");
     }
-    check_target(state, &transfer.target)?;
+    // `zfs_receive_one` looks at what is there first.
+    check_free(state, &transfer.target)?;
+    if transfer.target.parent().is_none() {
+        return refuse(
+            Errno::ENOENT,
+            format!("destination '{}' does not exist", transfer.target),
+        );
+    }
+    check_parent(state, &transfer.target)?;
     checked(&transfer.settings, sent.kind, When::Cloning)?;
     let pool = transfer.target.pool();
     state.writable(&pool)?;

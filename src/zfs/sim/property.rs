@@ -347,11 +347,27 @@ pub(super) fn check(name: &str, value: &str, kind: Kind, when: When) -> Ruled<(S
         );
     }
     let source = match (nature, when) {
+        // Shown without a source (`get_numeric_property`).
+        (Nature::Own, _) if name == "version" => Origin::Fixed,
         (Nature::Inherit | Nature::Own, _) => Origin::Local,
         (Nature::Once | Nature::Key, When::Creating) => Origin::Fixed,
+        // `zfs_crypto_clone_check`
+        (Nature::Key, When::Cloning) => {
+            return refuse(
+                Errno::EACCES,
+                "Encryption properties must inherit from origin dataset.",
+            );
+        }
         _ => return refuse(Errno::EINVAL, format!("'{name}' is readonly")),
     };
-    Ok((exact(name, value, *form)?, source))
+    let exact = exact(name, value, *form)?;
+    if name == "keylocation" && when == When::Cloning && value != "none" {
+        return refuse(
+            Errno::EINVAL,
+            "keylocation must be 'none' for unencrypted datasets",
+        );
+    }
+    Ok((exact, source))
 }
 
 fn exact(name: &str, value: &str, form: Form) -> Ruled<String> {
@@ -368,14 +384,17 @@ fn exact(name: &str, value: &str, form: Form) -> Ruled<String> {
         }
     };
     match form {
-        // Values with two names are shown by the first of them (`acltype_table`).
+        // Values with two names are shown by the first of them (`acltype_table`, `xattr_table` of 2.3).
         Form::Words(words) => one_of(words).map(|word| match (name, word.as_str()) {
             ("acltype", "posixacl") => "posix".to_owned(),
             ("acltype", "noacl" | "disabled") => "off".to_owned(),
+            ("xattr", "sa") => "on".to_owned(),
             _ => word,
         }),
         Form::Compression => {
-            if is_compression(value) {
+            if value == "gzip-6" {
+                Ok("gzip".to_owned())
+            } else if is_compression(value) {
                 Ok(value.to_owned())
             } else {
                 one_of(&[

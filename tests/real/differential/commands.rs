@@ -14,7 +14,7 @@ use super::difference::lines;
 use super::generate::Dice;
 use super::operation::{Op, Sync};
 use super::picture::{self, Picture};
-use super::side::{POOLS, Side, mount_directory};
+use super::side::{DIRECTORIES, POOLS, Side, mount_directory};
 use super::{redact, shrink};
 use crate::ran::{Ran, long, program};
 
@@ -103,6 +103,9 @@ impl Machines {
     fn new(boot_pool: bool) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let directory = Utf8Path::from_path(scratch.path()).unwrap();
+        for number in 0..DIRECTORIES {
+            std::fs::create_dir_all(directory.join("at").join(number.to_string())).unwrap();
+        }
         let machines = Self {
             simulated: Side::simulated_in(&directory.join("machine")),
             real: Side::real(),
@@ -140,16 +143,19 @@ fn run(arguments: &[String]) -> Ran {
     Ran::of(command.stdin(std::process::Stdio::null()).output().unwrap())
 }
 
-/// What is the same on both sides: without guids, times and operations, and
-/// without what only ZFS itself or only the simulator would say.
-fn outcome(machines: &Machines, ran: &Ran) -> Outcome {
+/// What differs in every run and between the sides: guids, times, operations,
+/// where things are.
+fn redactions(machines: &Machines) -> redact::Redactions {
     let mut redactions = redact::Redactions::default();
-    let at = format!("{}/at", machines.scratch.path().display());
-    redactions.directory(&at, "AT");
-    redactions.directory(mount_directory(0).parent().unwrap().as_str(), "AT");
-    redactions.directory("/run/beadm-rs/mnt", "MNT");
-    let own = format!("{}/mnt", machines.directory());
-    redactions.directory(&own, "MNT");
+    let here = format!("{}/at", machines.scratch.path().display());
+    redactions.directory(&here, "AT");
+    let there = mount_directory(0);
+    redactions.directory(there.parent().unwrap().as_str(), "AT");
+    redactions
+}
+
+fn outcome(machines: &Machines, ran: &Ran) -> Outcome {
+    let mut redactions = redactions(machines);
     Outcome {
         exit: ran.exit,
         stdout: redactions.apply(&ran.stdout),
@@ -157,15 +163,9 @@ fn outcome(machines: &Machines, ran: &Ran) -> Outcome {
     }
 }
 
-/// The picture of a side, with what differs in every run made the same.
+/// The picture of a side, and every fstab.
 fn shown(machines: &Machines, side: &Side) -> Picture {
-    let mut redactions = redact::Redactions::default();
-    let at = format!("{}/at", machines.scratch.path().display());
-    redactions.directory(&at, "AT");
-    redactions.directory(mount_directory(0).parent().unwrap().as_str(), "AT");
-    let own = format!("{}/mnt", machines.directory());
-    redactions.directory(&own, "MNT");
-    redactions.directory("/run/beadm-rs/mnt", "MNT");
+    let mut redactions = redactions(machines);
     let mut lines = picture::take(side.zfs(), side.platform(), &POOLS);
     let datasets = side.zfs().tree(&[dataset("da/ROOT")], false).unwrap();
     for environment in datasets.iter().filter(|d| d.name.depth() == 2) {
@@ -342,9 +342,9 @@ impl<'a> Choice<'a> {
             }
             21 => say(&["describe", &self.environment(), "a note"]),
             22 => {
-                let directory = mount_directory(0);
-                let words = ["mount", &self.environment(), directory.as_str()];
-                say(&words[..2 + usize::from(self.dice.one_in(2))]);
+                let number = self.dice.below(DIRECTORIES.into());
+                let directory = mount_directory(u8::try_from(number).unwrap());
+                say(&["mount", &self.environment(), directory.as_str()]);
             }
             _ => say(&["unmount", &self.environment()]),
         }

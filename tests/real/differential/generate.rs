@@ -98,7 +98,7 @@ impl Choice<'_> {
             79..83 => Op::Transfer(
                 self.snapshot(),
                 self.new_name(),
-                settings::of_something_new(self.dice),
+                settings::of_something_received(self.dice),
             ),
             83..84 => Op::TransferSize(self.snapshot()),
             84..85 => Op::Properties(self.dataset()),

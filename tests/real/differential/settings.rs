@@ -124,6 +124,16 @@ pub fn several(dice: &mut Dice, count: usize) -> Vec<Setting> {
     settings
 }
 
+/// What is given to something received. What the kernel itself refuses is only
+/// warned of there, and keys are another matter.
+pub fn of_something_received(dice: &mut Dice) -> Vec<Setting> {
+    let mut settings = of_something_new(dice);
+    settings.retain(|(name, value)| {
+        !matches!(name.as_str(), "encryption" | "keylocation") && value.len() < 8192
+    });
+    settings
+}
+
 /// What is given to something new: it is never one that mounts by itself.
 pub fn of_something_new(dice: &mut Dice) -> Vec<Setting> {
     let canmount = *dice.of(&["noauto", "noauto", "off"]);
