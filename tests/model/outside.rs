@@ -22,6 +22,8 @@ pub enum Outside {
     Volume(Pick),
     /// Not to be cloned, or no longer.
     Exclude(Pick, bool),
+    /// `zpool set bootfs`, so that another one boots than the last good one.
+    Bootfs(Pick),
     /// What this program noted on one object, copied to another.
     CopyMark(Pick, Pick, Pick),
     Reboot,
@@ -57,6 +59,7 @@ pub fn outside() -> impl Strategy<Value = Outside> {
         1 => p().prop_map(Outside::Volume),
         1 => (p(), prop::bool::weighted(0.3)).prop_map(|(of, on)| Outside::Exclude(of, on)),
         1 => (p(), p(), p()).prop_map(|(key, from, to)| Outside::CopyMark(key, from, to)),
+        1 => p().prop_map(Outside::Bootfs),
         3 => Just(Outside::Reboot),
     ]
 }
@@ -136,6 +139,11 @@ impl Outside {
                     let value = if on { "on" } else { "off" };
                     let setting = ("org.beadm-rs:exclude".to_owned(), value.to_owned());
                     let _ = sim.set(name, &[setting]);
+                }
+            }
+            Self::Bootfs(of) => {
+                if let Some(root) = pick(&picture.environments(), of) {
+                    let _ = sim.set_bootfs(&root.pool(), Some(root));
                 }
             }
             Self::CopyMark(key, from, to) => copy_mark(sim, picture, [key, from, to]),

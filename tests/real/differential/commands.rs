@@ -4,17 +4,17 @@
 //! environment the running one.
 
 use std::fmt::Write as _;
+use std::process::{Command, Stdio};
 
-use beadm_rs::zfs::sim::Sim;
-use beadm_rs::zfs::{DatasetName, Setting, Zfs as _};
-use camino::{Utf8Path, Utf8PathBuf};
+use beadm_rs::zfs::{DatasetName, Setting, Zfs};
+use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
 
 use super::difference::lines;
 use super::generate::Dice;
 use super::operation::{Op, Sync};
 use super::picture::{self, Picture};
-use super::side::{DIRECTORIES, POOLS, Side, mount_directory};
+use super::side::{DIRECTORIES, POOLS, Side};
 use super::{redact, shrink};
 use crate::ran::{Ran, long, program};
 
@@ -23,6 +23,9 @@ const HISTORIES: [u64; 2] = [4, 40];
 
 /// How many commands and doings each has.
 const EVENTS: usize = 40;
+
+/// How many events there are between two pictures.
+const BETWEEN_PICTURES: usize = 10;
 
 /// How many of those that come out differently are made shorter.
 const SHORTENED: usize = 0;
@@ -35,10 +38,9 @@ enum Event {
     Beside(Op),
 }
 
-/// Both machines.
-struct Machines {
-    simulated: Side,
-    real: Side,
+/// One machine, and where it is mounted and kept.
+struct Machine {
+    side: Side,
     scratch: tempfile::TempDir,
 }
 
@@ -99,123 +101,133 @@ fn install(side: &Side, boot_pool: bool) {
         .unwrap();
 }
 
-impl Machines {
-    fn new(boot_pool: bool) -> Self {
+impl Machine {
+    fn simulated(boot_pool: bool) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let directory = Utf8Path::from_path(scratch.path()).unwrap();
+        let side = Side::simulated_in(&directory.join("machine"));
+        Self { side, scratch }.installed(boot_pool)
+    }
+
+    fn real(boot_pool: bool) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let side = Side::real();
+        Self { side, scratch }.installed(boot_pool)
+    }
+
+    fn installed(self, boot_pool: bool) -> Self {
         for number in 0..DIRECTORIES {
-            std::fs::create_dir_all(directory.join("at").join(number.to_string())).unwrap();
+            std::fs::create_dir(self.directory().join(number.to_string())).unwrap();
         }
-        let machines = Self {
-            simulated: Side::simulated_in(&directory.join("machine")),
-            real: Side::real(),
-            scratch,
+        install(&self.side, boot_pool);
+        self
+    }
+
+    fn directory(&self) -> &Utf8Path {
+        Utf8Path::from_path(self.scratch.path()).unwrap()
+    }
+
+    /// Runs the program on it: what it came to.
+    fn run(&self, arguments: &[String]) -> Outcome {
+        let mut command = Command::new(program());
+        command.args(["-r", "da/ROOT"]);
+        if matches!(self.side, Side::Simulated(_)) {
+            command.args(["--sim", self.directory().join("machine").as_str()]);
+        }
+        command.args(arguments.iter().map(|argument| self.meant(argument)));
+        let ran = Ran::of(command.stdin(Stdio::null()).output().unwrap());
+        let mut redactions = self.redactions();
+        Outcome {
+            exit: ran.exit,
+            stdout: redactions.apply(&ran.stdout),
+            stderr: redactions.apply(&ran.stderr),
+        }
+    }
+
+    /// An argument in which `BE@#2` is the third snapshot of that environment,
+    /// and `AT` the machine's directory.
+    fn meant(&self, argument: &str) -> String {
+        if let Some(number) = argument.strip_prefix("AT/") {
+            return self.directory().join(number).into_string();
+        }
+        let Some((be, index)) = argument.split_once("@#") else {
+            return argument.to_owned();
         };
-        install(&machines.simulated, boot_pool);
-        install(&machines.real, boot_pool);
-        machines
+        let root = dataset("da/ROOT").child(be).unwrap();
+        let found = self.side.zfs().tree(&[root], true).unwrap();
+        let snapshots = found.first().map(|dataset| &dataset.snapshots);
+        let index: usize = index.parse().unwrap();
+        let snapshot = snapshots.and_then(|all| all.get(index));
+        let component = snapshot.map_or("none", |snapshot| snapshot.name.component());
+        format!("{be}@{component}")
     }
 
-    /// Where the simulated machine is.
-    fn directory(&self) -> Utf8PathBuf {
-        Utf8Path::from_path(self.scratch.path())
-            .unwrap()
-            .join("machine")
+    /// What differs in every run: guids, times, operations, where things are.
+    fn redactions(&self) -> redact::Redactions {
+        let mut redactions = redact::Redactions::default();
+        redactions.directory(self.directory().as_str(), "AT");
+        redactions
     }
 
-    fn simulated(&self, arguments: &[String]) -> Ran {
-        let directory = self.directory();
-        let mut all = vec!["--sim".to_owned(), directory.to_string()];
-        // A directory of its own to mount on.
-        all.extend(arguments.iter().map(|argument| {
-            match argument.strip_prefix(mount_directory(0).parent().unwrap().as_str()) {
-                Some(below) => format!("{}/at{below}", self.scratch.path().display()),
-                None => argument.clone(),
-            }
-        }));
-        run(&all)
-    }
-}
-
-fn run(arguments: &[String]) -> Ran {
-    let mut command = std::process::Command::new(program());
-    command.args(["-r", "da/ROOT"]).args(arguments);
-    Ran::of(command.stdin(std::process::Stdio::null()).output().unwrap())
-}
-
-/// What differs in every run and between the sides: guids, times, operations,
-/// where things are.
-fn redactions(machines: &Machines) -> redact::Redactions {
-    let mut redactions = redact::Redactions::default();
-    let here = format!("{}/at", machines.scratch.path().display());
-    redactions.directory(&here, "AT");
-    let there = mount_directory(0);
-    redactions.directory(there.parent().unwrap().as_str(), "AT");
-    redactions
-}
-
-fn outcome(machines: &Machines, ran: &Ran) -> Outcome {
-    let mut redactions = redactions(machines);
-    Outcome {
-        exit: ran.exit,
-        stdout: redactions.apply(&ran.stdout),
-        stderr: redactions.apply(&ran.stderr),
-    }
-}
-
-/// The picture of a side, and every fstab.
-fn shown(machines: &Machines, side: &Side) -> Picture {
-    let mut redactions = redactions(machines);
-    let mut lines = picture::take(side.zfs(), side.platform(), &POOLS);
-    let datasets = side.zfs().tree(&[dataset("da/ROOT")], false).unwrap();
-    for environment in datasets.iter().filter(|d| d.name.depth() == 2) {
-        let mut fstab = String::new();
-        let read = side
-            .platform()
-            .with_files(&environment.name, false, &mut |root| {
-                fstab = root.read_to_string("etc/fstab")?;
+    /// The picture of its pools, and every fstab.
+    fn shown(&self) -> Picture {
+        let (zfs, platform) = (self.side.zfs(), self.side.platform());
+        let mut lines = picture::take(zfs, platform, &POOLS);
+        let datasets = zfs.tree(&[dataset("da/ROOT")], false).unwrap();
+        for environment in datasets.iter().filter(|d| d.name.depth() == 2) {
+            let mut fstab = None;
+            let read = platform.with_files(&environment.name, false, &mut |root| {
+                fstab = Some(root.read_to_string("etc/fstab")?);
                 Ok(())
             });
-        lines.push(format!(
-            "{} fstab {:?} {fstab}",
-            environment.name,
-            read.is_ok()
-        ));
+            lines.push(format!(
+                "{} fstab {} {fstab:?}",
+                environment.name,
+                read.is_ok()
+            ));
+        }
+        let mut redactions = self.redactions();
+        lines.iter().map(|line| redactions.apply(line)).collect()
     }
-    lines.iter().map(|line| redactions.apply(line)).collect()
+}
+
+impl Event {
+    /// Lets it happen on a machine: what it came to, and in the machine's own
+    /// words.
+    fn on(&self, machine: &Machine) -> (String, String) {
+        match self {
+            Self::Run(arguments) => {
+                let told = format!("{:#?}", machine.run(arguments));
+                (told.clone(), told)
+            }
+            Self::Beside(op) => {
+                let outcome = op.on(&machine.side);
+                (outcome.told().to_owned(), outcome.to_string())
+            }
+        }
+    }
 }
 
 /// The first disagreement about a history, and which event showed it.
 fn difference(events: &[Event], boot_pool: bool) -> Option<(usize, String)> {
-    let machines = Machines::new(boot_pool);
+    let (simulated, real) = (Machine::simulated(boot_pool), Machine::real(boot_pool));
     for (at, event) in events.iter().enumerate() {
-        let (one, other) = match event {
-            Event::Run(arguments) => {
-                let (simulated, real) = (machines.simulated(arguments), run(arguments));
-                let one = outcome(&machines, &simulated);
-                let other = outcome(&machines, &real);
-                (format!("{one:#?}"), format!("{other:#?}"))
-            }
-            Event::Beside(op) if op.is_covered(&machines.simulated) => {
-                let (one, other) = (op.on(&machines.simulated), op.on(&machines.real));
-                if one == other {
-                    (String::new(), String::new())
-                } else {
-                    (one.to_string(), other.to_string())
-                }
-            }
-            Event::Beside(_) => continue,
-        };
-        if one != other {
+        if matches!(event, Event::Beside(op) if !op.is_covered(&simulated.side)) {
+            continue;
+        }
+        let (one, other) = (event.on(&simulated), event.on(&real));
+        if one.0 != other.0 {
             let event = serde_json::to_string(event).unwrap();
-            let text = format!("{event}\n  simulator: {one}\n  real ZFS:  {other}\n");
+            let text = format!(
+                "event {at}: {event}\n  simulator: {}\n  real ZFS:  {}\n",
+                one.1, other.1
+            );
             return Some((at, text));
         }
-        if at + 1 == events.len() || at % 10 == 9 {
-            let one = shown(&machines, &machines.simulated);
-            let other = shown(&machines, &machines.real);
+        if at + 1 == events.len() || at % BETWEEN_PICTURES == BETWEEN_PICTURES - 1 {
+            let (one, other) = (simulated.shown(), real.shown());
             if one != other {
-                let text = format!("what is there afterwards\n{}", lines(&one, &other));
+                let text = format!("after event {at}\n{}", lines(&one, &other));
                 return Some((at, text));
             }
         }
@@ -230,15 +242,15 @@ const NAMES: [&str; 5] = ["old-1", "old.new", "ol", "b", "a"];
 struct Choice<'a> {
     dice: &'a mut Dice,
     environments: Vec<String>,
-    /// `BE@SNAP`.
+    /// `BE@#0` and so on.
     snapshots: Vec<String>,
     /// Every dataset.
     datasets: Vec<String>,
 }
 
 impl<'a> Choice<'a> {
-    fn of(dice: &'a mut Dice, sim: &Sim) -> Self {
-        let all = sim.tree(&POOLS.map(dataset), true).unwrap();
+    fn of(dice: &'a mut Dice, zfs: &dyn Zfs) -> Self {
+        let all = zfs.tree(&POOLS.map(dataset), true).unwrap();
         let mut choice = Self {
             dice,
             environments: Vec::new(),
@@ -253,9 +265,9 @@ impl<'a> Choice<'a> {
                 .is_some_and(|up| up == dataset("da/ROOT"));
             if beroot {
                 choice.environments.push(found.name.leaf().to_owned());
-                for snapshot in &found.snapshots {
-                    let (be, snap) = (found.name.leaf(), snapshot.name.component());
-                    choice.snapshots.push(format!("{be}@{snap}"));
+                for index in 0..found.snapshots.len() {
+                    let be = found.name.leaf();
+                    choice.snapshots.push(format!("{be}@#{index}"));
                 }
             }
         }
@@ -343,8 +355,7 @@ impl<'a> Choice<'a> {
             21 => say(&["describe", &self.environment(), "a note"]),
             22 => {
                 let number = self.dice.below(DIRECTORIES.into());
-                let directory = mount_directory(u8::try_from(number).unwrap());
-                say(&["mount", &self.environment(), directory.as_str()]);
+                say(&["mount", &self.environment(), &format!("AT/{number}")]);
             }
             _ => say(&["unmount", &self.environment()]),
         }
@@ -369,34 +380,33 @@ impl<'a> Choice<'a> {
     }
 }
 
+/// What every history begins with, so that there is something to choose from.
+fn beginning() -> Vec<Event> {
+    let lines: [&[&str]; 3] = [
+        &["snapshot", "old"],
+        &["create", "-e", "old", "a"],
+        &["activate", "a"],
+    ];
+    let words = |line: &[&str]| line.iter().map(|word| (*word).to_owned()).collect();
+    lines.map(|line| Event::Run(words(line))).to_vec()
+}
+
 /// The history of a seed.
 fn history(seed: u64, boot_pool: bool) -> Vec<Event> {
-    let scratch = tempfile::tempdir().unwrap();
-    let directory = Utf8Path::from_path(scratch.path()).unwrap().join("machine");
-    let side = Side::simulated_in(&directory);
-    install(&side, boot_pool);
-    let Side::Simulated(sim) = &side else {
-        unreachable!("it was made a simulator")
-    };
+    let machine = Machine::simulated(boot_pool);
     let mut dice = Dice::new(seed);
-    std::iter::repeat_with(|| {
-        let event = Choice::of(&mut dice, sim).event();
-        match &event {
-            Event::Run(arguments) => {
-                let mut all = vec!["--sim".to_owned(), directory.to_string()];
-                all.extend(arguments.iter().cloned());
-                run(&all);
-            }
-            Event::Beside(op) => {
-                if op.is_covered(&side) {
-                    op.on(&side);
-                }
-            }
+    let mut events = beginning();
+    for event in &events {
+        event.on(&machine);
+    }
+    while events.len() < EVENTS {
+        let event = Choice::of(&mut dice, machine.side.zfs()).event();
+        if !matches!(&event, Event::Beside(op) if !op.is_covered(&machine.side)) {
+            event.on(&machine);
+            events.push(event);
         }
-        event
-    })
-    .take(EVENTS)
-    .collect()
+    }
+    events
 }
 
 #[test]

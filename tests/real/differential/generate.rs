@@ -52,7 +52,11 @@ const TEXTS: [&str; 4] = ["x create", "y", "", "a b ü"];
 pub fn history(seed: u64, length: usize) -> Vec<Op> {
     let mut dice = Dice::new(seed);
     let side = Side::simulated();
-    std::iter::repeat_with(|| {
+    let mut history = beginning();
+    for op in &history {
+        op.on(&side);
+    }
+    while history.len() < length {
         let roots = POOLS.map(|pool| pool.parse().unwrap());
         let datasets = side.zfs().tree(&roots, true).unwrap();
         let op = Choice {
@@ -62,11 +66,22 @@ pub fn history(seed: u64, length: usize) -> Vec<Op> {
         .op();
         if op.is_covered(&side) {
             op.on(&side);
+            history.push(op);
         }
-        op
-    })
-    .take(length)
-    .collect()
+    }
+    history
+}
+
+/// What every history begins with, so that there is something to choose from.
+fn beginning() -> Vec<Op> {
+    let settings = vec![("canmount".to_owned(), "noauto".to_owned())];
+    let snapshots = ["da/a@s", "da/a/b@s"].map(|name| Sync::Snapshot(name.to_owned()));
+    vec![
+        Op::Create("da/a".to_owned(), settings.clone()),
+        Op::Create("da/a/b".to_owned(), settings.clone()),
+        Op::Transact("da".to_owned(), snapshots.to_vec()),
+        Op::Clone("da/a@s".to_owned(), "da/c".to_owned(), settings),
+    ]
 }
 
 /// What there is to choose from.
@@ -135,7 +150,15 @@ impl Choice<'_> {
         if self.dice.one_in(12) {
             return self.new_name();
         }
-        self.dice.of(self.datasets).name.to_string()
+        let inner: Vec<&Dataset> = self
+            .datasets
+            .iter()
+            .filter(|dataset| dataset.name.depth() > 0)
+            .collect();
+        if inner.is_empty() || self.dice.one_in(8) {
+            return self.dice.of(self.datasets).name.to_string();
+        }
+        self.dice.of(&inner).name.to_string()
     }
 
     /// One that is not there and could be, most often.

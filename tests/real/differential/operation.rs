@@ -104,6 +104,13 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// All of it that is the same on every engine.
+    pub fn told(&self) -> &str {
+        &self.told
+    }
+}
+
 impl PartialEq for Outcome {
     fn eq(&self, other: &Self) -> bool {
         self.told == other.told
