@@ -28,7 +28,7 @@ const EVENTS: usize = 40;
 const BETWEEN_PICTURES: usize = 10;
 
 /// How many of those that come out differently are made shorter.
-const SHORTENED: usize = 0;
+const SHORTENED: usize = 2;
 
 /// A command line, or something a user does beside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
