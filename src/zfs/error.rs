@@ -53,7 +53,7 @@ impl ErrorKind {
             Errno::EIO | Errno::EAGAIN => Self::Io,
             Errno::EPERM => Self::PermissionDenied,
             Errno::EACCES => Self::Key,
-            Errno::EINVAL | Errno::ENAMETOOLONG => Self::Invalid,
+            Errno::EINVAL | Errno::ENAMETOOLONG | Errno::E2BIG => Self::Invalid,
             Errno::ENOTSUP | Errno::EXDEV => Self::Unsupported,
             _ => Self::Other,
         }

@@ -1,14 +1,14 @@
 //! What has to be true of a machine after a command, and at any instant of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use beadm_rs::plan::Plan;
-use beadm_rs::zfs::{Canmount, DatasetName, Guid, Mountpoint};
+use beadm_rs::zfs::{Canmount, DatasetName, Guid, Mountpoint, Property};
 
 use super::deed::Asked;
 use super::history::protected;
 use super::machine::dataset;
-use super::picture::{Item, Picture};
+use super::picture::{Item, Picture, Snap};
 
 /// Nothing is recorded as unfinished.
 pub fn no_intent(picture: &Picture) {
@@ -19,10 +19,7 @@ pub fn no_intent(picture: &Picture) {
 /// What is true after every command that was carried out.
 pub fn done(asked: &Asked, plan: &Plan, before: &Picture, after: &Picture) {
     no_intent(after);
-    for guid in protected(before) {
-        let found = after.with_guid(guid);
-        assert!(found.is_some(), "{}: {guid} is gone", plan.operation);
-    }
+    protected_are_there(plan, before, after);
     shapes_stay(plan, before, after);
     if plan.operation == "create" {
         new_one_is_whole(plan, before, after);
@@ -71,7 +68,10 @@ fn new_one_is_whole(plan: &Plan, before: &Picture, after: &Picture) {
     let fresh = |(_, item): &(&DatasetName, &Item)| !old.contains(&item.guid);
     let made = after.datasets.iter().filter(fresh).count();
     assert!(made > 0, "{plan:#?}");
-    let (was, is) = (before.shape(&source), after.shape(&target));
+    let (mut was, is) = (before.shape(&source), after.shape(&target));
+    for place in before.apart(&source) {
+        was.remove(&place);
+    }
     for (place, (canmount, mountpoint)) in &is {
         let (model, path) = &was[place];
         let wanted = match model {
@@ -150,13 +150,17 @@ fn rest_stays(asked: &Asked, plan: &Plan, before: &Picture, after: &Picture) {
             plan.operation
         );
     }
-    let is: std::collections::BTreeMap<Guid, _> =
-        after.snapshots().map(|snap| (snap.guid, snap)).collect();
+    // What is being copied to another pool has the same guids there.
+    let identity = |snap: &Snap| (snap.name.dataset().pool(), snap.guid);
+    let is: BTreeMap<_, _> = after
+        .snapshots()
+        .map(|snap| (identity(snap), snap))
+        .collect();
     for snap in before.snapshots() {
         let own = snap
             .operation()
             .is_some_and(|text| text.ends_with(" create"));
-        let Some(found) = is.get(&snap.guid) else {
+        let Some(found) = is.get(&identity(snap)) else {
             let may_go = inside(&snap.name.dataset())
                 || (own && snap.holds.is_empty() && plan.operation == "destroy");
             assert!(may_go, "{}: {} is gone", plan.operation, snap.name);
@@ -167,13 +171,13 @@ fn rest_stays(asked: &Asked, plan: &Plan, before: &Picture, after: &Picture) {
             (
                 snap.name.component(),
                 &snap.holds,
-                &snap.marks.get("op"),
+                snap.operation(),
                 &snap.files
             ),
             (
                 found.name.component(),
                 &found.holds,
-                &found.marks.get("op"),
+                found.operation(),
                 &found.files
             ),
             "{}: {}",
@@ -186,11 +190,41 @@ fn rest_stays(asked: &Asked, plan: &Plan, before: &Picture, after: &Picture) {
     }
 }
 
+/// What is true wherever a command was stopped, before anything is recovered:
+/// what must not be destroyed is there, and what was not named is as it was.
+pub fn at_any_instant(asked: &Asked, plan: &Plan, before: &Picture, found: &Picture) {
+    protected_are_there(plan, before, found);
+    // The record of it comes and goes.
+    let mut found = found.clone();
+    if let Some(item) = found.datasets.get_mut(&dataset("rpool/ROOT")) {
+        let had = |property: &Property| {
+            let item = &before.datasets[&dataset("rpool/ROOT")];
+            item.properties.contains(property)
+        };
+        item.properties
+            .retain(|property| property.name != "org.beadm-rs:op" || had(property));
+    }
+    rest_stays(asked, plan, before, &found);
+}
+
+fn protected_are_there(plan: &Plan, before: &Picture, after: &Picture) {
+    for guid in protected(before) {
+        let found = after.with_guid(guid);
+        assert!(found.is_some(), "{}: {guid} is gone", plan.operation);
+    }
+}
+
 /// Where the power was cut, whatever boots is whole, with its own children
 /// mounted and no other's.
 pub fn boots_whole(plan: &Plan, before: &Picture, after: &Picture, found: &Picture) {
     let root = found.running.as_ref().expect("something runs");
     let guid = found.datasets[root].guid;
+    let next = |picture: &Picture| Some(picture.datasets.get(picture.next()?)?.guid);
+    assert!(
+        [next(before), next(after)].contains(&Some(guid)),
+        "{}: {root} boots, neither the old nor the new",
+        plan.operation
+    );
     let (was, model) = before
         .with_guid(guid)
         .map(|(name, _)| (name, before))
@@ -203,6 +237,7 @@ pub fn boots_whole(plan: &Plan, before: &Picture, after: &Picture, found: &Pictu
         plan.operation
     );
     let roots = found.roots_of(root);
+    files_are_whole(plan, before, after, found);
     for (name, item) in &found.datasets {
         let own = roots.iter().any(|root| name.is_within(root));
         let mounted = found.mounts.iter().any(|(mounted, _)| mounted == name);
@@ -215,6 +250,25 @@ pub fn boots_whole(plan: &Plan, before: &Picture, after: &Picture, found: &Pictu
         let path = matches!(&item.mountpoint, Mountpoint::Path(_));
         if own && path && item.canmount != Canmount::Off {
             assert!(mounted, "{}: {name} is not mounted", plan.operation);
+        }
+    }
+}
+
+/// What boots has the files it had before, or those it has afterwards.
+fn files_are_whole(plan: &Plan, before: &Picture, after: &Picture, found: &Picture) {
+    let root = found.running.as_ref().expect("something runs");
+    for tree in found.roots_of(root) {
+        for (name, item) in found.datasets.iter().filter(|(n, _)| n.is_within(&tree)) {
+            let files = |picture: &Picture| {
+                let (_, item) = picture.with_guid(item.guid)?;
+                Some(item.files.clone())
+            };
+            assert!(
+                [files(before), files(after)].contains(&Some(item.files.clone())),
+                "{}: the files of {name} after a power cut: {:?}",
+                plan.operation,
+                item.files
+            );
         }
     }
 }

@@ -37,6 +37,11 @@ impl Faulty {
         Self { sim, fault, left }
     }
 
+    /// The machine itself.
+    pub fn sim(&self) -> &Sim {
+        &self.sim
+    }
+
     /// Whether this call is the one.
     fn strikes(&self) -> bool {
         let mut left = self.left.lock().unwrap();

@@ -153,6 +153,8 @@ impl History {
         let made = match layout {
             Layout::OnePool => &ONE,
             Layout::BootPool => &BOOT,
+            // Its use would start it.
+            Layout::Rescued => return Self::on(layout),
         };
         let made = made.get_or_init(|| {
             let mut history = Self::on(layout);
@@ -211,18 +213,21 @@ impl History {
             Some(Interruption::Kill(changes)) => {
                 self.stops(&plan, changes);
                 self.sim.resume();
+                check::at_any_instant(asked, &plan, before, &Picture::take(&self.sim));
                 self.comes_back(&plan, event.again, before, &after);
             }
             Some(Interruption::PowerCut(changes)) => {
                 let was = self.sim.fork().unwrap();
                 self.stops(&plan, changes);
-                self.sim.reboot().unwrap();
-                check::boots_whole(&plan, before, &after, &Picture::take(&self.sim));
+                machine::reboot(&self.sim);
                 // What it is compared with was started again as well.
                 let [before, after] = [&was, &whole].map(|sim| {
-                    sim.reboot().unwrap();
+                    machine::reboot(sim);
                     Picture::take(sim)
                 });
+                let found = Picture::take(&self.sim);
+                check::at_any_instant(asked, &plan, &before, &found);
+                check::boots_whole(&plan, &before, &after, &found);
                 self.comes_back(&plan, event.again, &before, &after);
             }
         }
@@ -230,9 +235,10 @@ impl History {
 
     /// The plan runs until the machine stops.
     fn stops(&self, plan: &Plan, changes: u8) {
+        let host = machine::host(&self.sim);
         self.sim.fail_after(changes.into());
         // Whether it came to an end is seen afterwards.
-        let _ = run(&machine::host(&self.sim), plan);
+        let _ = run(&host, plan);
     }
 
     /// Recovery after a stop: the machine is as before, or as after.

@@ -6,6 +6,7 @@ use beadm_rs::boot::Bootfs;
 use beadm_rs::host::Host;
 use beadm_rs::zfs::sim::{NewPool, Sim};
 use beadm_rs::zfs::{DatasetName, PoolName, Setting, Zfs as _};
+use camino::Utf8PathBuf;
 
 /// How a machine is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,13 @@ pub enum Layout {
     /// `/boot` in a pool of its own, a child that fstab mounts, and a third
     /// pool to copy to.
     BootPool,
+    /// One pool, imported under another root by a rescue system, until the
+    /// machine is started again.
+    Rescued,
 }
+
+/// Where the rescue system has the machine.
+const ALTROOT: &str = "/target";
 
 /// A name that is known to be one.
 pub fn dataset(name: &str) -> DatasetName {
@@ -31,7 +38,7 @@ fn settings(pairs: &[(&str, &str)]) -> Vec<Setting> {
 
 fn build(layout: Layout) -> Sim {
     let pools: &[&str] = match layout {
-        Layout::OnePool => &["rpool"],
+        Layout::OnePool | Layout::Rescued => &["rpool"],
         Layout::BootPool => &["bpool", "rpool", "tank"],
     };
     let pools: Vec<NewPool> = pools
@@ -79,24 +86,52 @@ fn build(layout: Layout) -> Sim {
         .unwrap();
     let pool: PoolName = "rpool".parse().unwrap();
     sim.set_bootfs(&pool, Some(&root)).unwrap();
-    sim.reboot().unwrap();
+    if layout == Layout::Rescued {
+        sim.edit(|edit| edit.altroot(&pool, Some(ALTROOT.into())))
+            .unwrap();
+    } else {
+        reboot(&sim);
+    }
     sim
+}
+
+/// Starts the machine, by itself.
+pub fn reboot(sim: &Sim) {
+    sim.resume();
+    let pools = sim.pools().unwrap();
+    sim.edit(|edit| {
+        for pool in &pools {
+            edit.altroot(&pool.name, None);
+        }
+    })
+    .unwrap();
+    sim.reboot().unwrap();
 }
 
 /// A machine of that layout, just started.
 pub fn fresh(layout: Layout) -> Sim {
     static ONE: OnceLock<Sim> = OnceLock::new();
     static BOOT: OnceLock<Sim> = OnceLock::new();
+    static RESCUED: OnceLock<Sim> = OnceLock::new();
     let made = match layout {
         Layout::OnePool => &ONE,
         Layout::BootPool => &BOOT,
+        Layout::Rescued => &RESCUED,
     };
     made.get_or_init(|| build(layout)).fork().unwrap()
 }
 
 /// What commands work on.
 pub fn host(sim: &Sim) -> Host {
-    Host::of_simulation(sim.clone(), Some(dataset("rpool/ROOT")))
+    Host {
+        altroot: altroot(sim),
+        ..Host::of_simulation(sim.clone(), Some(dataset("rpool/ROOT")))
+    }
+}
+
+fn altroot(sim: &Sim) -> Option<Utf8PathBuf> {
+    let pools = sim.pools().unwrap();
+    pools.into_iter().find_map(|pool| pool.altroot)
 }
 
 /// The same through something that fails once.
@@ -106,7 +141,7 @@ pub fn faulty_host(faulty: &super::fault::Faulty) -> Host {
         platform: Box::new(faulty.clone()),
         loader: Box::new(Bootfs),
         beroot: Some(dataset("rpool/ROOT")),
-        altroot: None,
+        altroot: altroot(faulty.sim()),
         simulated: true,
     }
 }

@@ -28,7 +28,7 @@ use history::{Event, History};
 use machine::Layout;
 
 /// How many histories each property is tried on.
-const CASES: u32 = 5_000;
+const CASES: u32 = 4_000;
 
 /// The longest history.
 const EVENTS: usize = 6;
@@ -78,5 +78,12 @@ proptest! {
         events in events(),
     ) {
         begin(Layout::BootPool, used).play(&events);
+    }
+
+    #[test]
+    fn whatever_happens_from_a_rescue_system_the_machine_boots_and_loses_nothing(
+        events in events(),
+    ) {
+        begin(Layout::Rescued, false).play(&events);
     }
 }

@@ -6,7 +6,7 @@ use beadm_rs::zfs::{CloneOf, DatasetName, SnapshotName, SyncOp, Zfs as _};
 use proptest::prelude::*;
 
 use super::deed::{Pick, environment, pick};
-use super::machine::dataset;
+use super::machine::{self, dataset};
 use super::picture::Picture;
 
 /// A doing.
@@ -19,6 +19,13 @@ pub enum Outside {
     Promote(Pick),
     Mount(Pick),
     UnmountAll,
+    Volume(Pick),
+    /// Not to be cloned, or no longer.
+    Exclude(Pick, bool),
+    /// `zpool set bootfs`, so that another one boots than the last good one.
+    Bootfs(Pick),
+    /// What this program noted on one object, copied to another.
+    CopyMark(Pick, Pick, Pick),
     Reboot,
 }
 
@@ -49,6 +56,10 @@ pub fn outside() -> impl Strategy<Value = Outside> {
         1 => p().prop_map(Outside::Promote),
         1 => p().prop_map(Outside::Mount),
         1 => Just(Outside::UnmountAll),
+        1 => p().prop_map(Outside::Volume),
+        1 => (p(), prop::bool::weighted(0.3)).prop_map(|(of, on)| Outside::Exclude(of, on)),
+        1 => (p(), p(), p()).prop_map(|(key, from, to)| Outside::CopyMark(key, from, to)),
+        1 => p().prop_map(Outside::Bootfs),
         3 => Just(Outside::Reboot),
     ]
 }
@@ -114,10 +125,51 @@ impl Outside {
                     }
                 }
             }
-            Self::Reboot => {
-                sim.reboot().unwrap();
+            Self::Volume(of) => {
+                if let Some(parent) = pick(&filesystems, of) {
+                    let name = parent.child("volume").unwrap();
+                    let _ = sim.edit(|edit| edit.volume(&name));
+                }
             }
+            Self::Exclude(of, on) => {
+                // Where nothing says what an environment is it would be all of it.
+                let children: Vec<&&DatasetName> =
+                    filesystems.iter().filter(|name| name.depth() > 2).collect();
+                if let Some(name) = pick(&children, of) {
+                    let value = if on { "on" } else { "off" };
+                    let setting = ("org.beadm-rs:exclude".to_owned(), value.to_owned());
+                    let _ = sim.set(name, &[setting]);
+                }
+            }
+            Self::Bootfs(of) => {
+                if let Some(root) = pick(&picture.environments(), of) {
+                    let _ = sim.set_bootfs(&root.pool(), Some(root));
+                }
+            }
+            Self::CopyMark(key, from, to) => copy_mark(sim, picture, [key, from, to]),
+            Self::Reboot => machine::reboot(sim),
         }
+    }
+}
+
+/// Marks are copied by send, and by whoever copies all properties of something.
+fn copy_mark(sim: &Sim, picture: &Picture, [key, from, to]: [Pick; 3]) {
+    const KEYS: [&str; 3] = ["pinned", "failback", "confirmed"];
+    let key = pick(&KEYS, key).map_or_else(String::new, |key| format!("org.beadm-rs:{key}"));
+    let marked: Vec<&String> = picture
+        .datasets
+        .values()
+        .flat_map(|item| &item.properties)
+        .filter(|property| property.name == key)
+        .map(|property| &property.value)
+        .collect();
+    let roots = picture.environments();
+    if let (Some(value), Some(root)) = (pick(&marked, from), pick(&roots, to))
+        && picture
+            .mark(root, key.trim_start_matches("org.beadm-rs:"))
+            .is_none()
+    {
+        let _ = sim.set(root, &[(key, (*value).clone())]);
     }
 }
 

@@ -12,7 +12,8 @@ use std::fmt::Write as _;
 use beadm_rs::os::Platform as _;
 use beadm_rs::zfs::sim::Sim;
 use beadm_rs::zfs::{
-    Canmount, DatasetName, Guid, Kind, Mountpoint, PoolName, Property, SnapshotName, Zfs as _,
+    Canmount, DatasetName, Guid, Kind, Mountpoint, PREFIX, PoolName, Property, SnapshotName,
+    Zfs as _,
 };
 
 /// The files that histories write and commands rewrite.
@@ -84,6 +85,16 @@ impl Picture {
         for dataset in sim.tree(&roots, true).unwrap() {
             let mut set = properties.remove(&dataset.name).unwrap_or_default();
             set.sort_by(|one, other| one.name.cmp(&other.name));
+            // A mark of another object's counts for nothing; it is written over,
+            // and undoing that takes it away.
+            set.retain(|property| {
+                let copied = property
+                    .value
+                    .split_once(' ')
+                    .and_then(|(guid, _)| guid.parse().ok())
+                    .is_some_and(|guid: Guid| guid != dataset.guid);
+                !(property.name.starts_with(PREFIX) && copied)
+            });
             let snapshots = dataset
                 .snapshots
                 .into_iter()
@@ -191,6 +202,30 @@ impl Picture {
             }
         }
         shape
+    }
+
+    /// The places of what stands apart from an environment and is not cloned
+    /// with it: volumes, and what is excluded, with all below it.
+    pub fn apart(&self, root: &DatasetName) -> BTreeSet<String> {
+        let excluded = |name: &DatasetName| {
+            let above = std::iter::successors(Some(name.clone()), DatasetName::parent);
+            let set = above.filter_map(|name| {
+                let set = &self.datasets.get(&name)?.properties;
+                set.iter().find(|p| p.name == "org.beadm-rs:exclude")
+            });
+            set.map(|property| property.value == "on").next() == Some(true)
+        };
+        let mut apart = BTreeSet::new();
+        for (index, tree) in self.roots_of(root).iter().enumerate() {
+            for (name, item) in &self.datasets {
+                if let Some(below) = name.below(tree).filter(|below| !below.is_empty())
+                    && (item.kind == Kind::Volume || excluded(name))
+                {
+                    apart.insert(format!("{index}/{below}"));
+                }
+            }
+        }
+        apart
     }
 
     /// The lines by which another picture differs from this one.

@@ -28,6 +28,7 @@ mod crash_replay;
 mod crash_table;
 mod create;
 mod destroy;
+mod differential;
 mod encryption;
 mod engine;
 mod interruption;

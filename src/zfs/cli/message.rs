@@ -5,7 +5,7 @@ use super::super::ErrorKind;
 /// The class of a message of `zfs` or `zpool`: the texts of
 /// `zfs_standard_error_fmt` in `libzfs_util.c`, the same from 0.8 to 2.4.
 pub(super) fn classify(message: &str) -> ErrorKind {
-    const TEXTS: [(&str, ErrorKind); 37] = [
+    const TEXTS: [(&str, ErrorKind); 45] = [
         ("source and target pools differ", ErrorKind::Unsupported),
         ("within same pool", ErrorKind::Unsupported),
         ("crosses datasets", ErrorKind::Unsupported),
@@ -14,6 +14,12 @@ pub(super) fn classify(message: &str) -> ErrorKind {
         ("must be power of 2", ErrorKind::Invalid),
         ("bad numeric value", ErrorKind::Invalid),
         ("use 'none'", ErrorKind::Invalid),
+        ("value is too large", ErrorKind::Invalid),
+        ("only allowed on volumes", ErrorKind::Invalid),
+        ("missing dataset name", ErrorKind::Invalid),
+        ("is not a filesystem", ErrorKind::Invalid),
+        ("keylocation must be", ErrorKind::Invalid),
+        ("not applicable to datasets", ErrorKind::Unsupported),
         ("is readonly", ErrorKind::Invalid),
         ("does not apply to datasets", ErrorKind::Invalid),
         ("cannot be a descendant", ErrorKind::Invalid),
@@ -21,6 +27,8 @@ pub(super) fn classify(message: &str) -> ErrorKind {
         ("size is greater than", ErrorKind::NoSpace),
         ("does not exist", ErrorKind::NotFound),
         ("no such pool", ErrorKind::NotFound),
+        ("is not a pool", ErrorKind::NotFound),
+        ("' exists", ErrorKind::Exists),
         ("already exists", ErrorKind::Exists),
         ("dataset exists", ErrorKind::Exists),
         ("has dependent clones", ErrorKind::HasDependents),

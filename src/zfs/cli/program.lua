@@ -24,6 +24,9 @@ end
 -- 0, or the errno, and what is amiss in words.
 local function guarded(object, kind, name, value)
     local found
+    if not zfs.exists(object) then
+        return 2
+    end
     if kind == "guid" then
         found = guid(object)
     else
@@ -112,6 +115,10 @@ end
 local run = {}
 
 function run.mark(op)
+    -- get_prop on what is not there ends the program.
+    if not zfs.exists(op[1]) then
+        return 2
+    end
     return zfs.sync.set_prop(op[1], op[2], guid(op[1]) .. " " .. op[3])
 end
 

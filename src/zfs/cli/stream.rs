@@ -37,6 +37,7 @@ pub(super) fn carry(zfs: &Utf8Path, transfer: &Transfer, meter: &dyn Meter) -> R
         }
     };
     let mut interrupted = false;
+    let mut begun = false;
     if let (Some(mut from), Some(mut to)) = (sender.stdout.take(), receiver.stdin.take()) {
         let mut buffer = vec![0; STREAM_BUFFER];
         // A write that fails means that the receiver ended: its own words,
@@ -45,6 +46,7 @@ pub(super) fn carry(zfs: &Utf8Path, transfer: &Transfer, meter: &dyn Meter) -> R
             let Some(part) = buffer.get(..count) else {
                 break;
             };
+            begun = true;
             if to.write_all(part).is_err() {
                 break;
             }
@@ -64,6 +66,10 @@ pub(super) fn carry(zfs: &Utf8Path, transfer: &Transfer, meter: &dyn Meter) -> R
             &attempted,
             "interrupted",
         ));
+    }
+    // The receiver of nothing can only say that there was no stream.
+    if !begun && !sent.status.success() {
+        return Err(said(&attempted, &sent));
     }
     if !received.status.success() {
         return Err(said(&attempted, &received));

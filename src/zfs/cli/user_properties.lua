@@ -1,4 +1,4 @@
--- The user properties set or received on a dataset and on everything below it:
+-- The user properties set or received on a file system and on those below it:
 -- {dataset = {property = "l" or "r", then the value in hexadecimal}}. JSON drops
 -- characters beyond the Basic Multilingual Plane; hexadecimal has none.
 local found = {}
@@ -10,6 +10,9 @@ local function hex(text)
 end
 
 local function walk(dataset)
+    if zfs.get_prop(dataset, "type") ~= "filesystem" then
+        return
+    end
     local own = {}
     for property, value, source in zfs.list.properties(dataset) do
         if source == dataset then

@@ -23,15 +23,27 @@ pub(super) fn number(head: &Head, property: &str) -> u64 {
 
 /// Whether a dataset can be made there.
 pub(super) fn check_target(state: &State, target: &DatasetName) -> Ruled<()> {
+    check_parent(state, target)?;
+    check_free(state, target)
+}
+
+/// Whether there is nothing of that name.
+fn check_free(state: &State, target: &DatasetName) -> Ruled<()> {
     if state.datasets.contains_key(target) {
         return refuse(Errno::EEXIST, format!("'{target}': dataset already exists"));
     }
+    Ok(())
+}
+
+/// Whether there can be something of that name (`check_parents` in
+/// `libzfs_dataset.c`, before anything else is looked at).
+fn check_parent(state: &State, target: &DatasetName) -> Ruled<()> {
     let parent = match target.parent() {
         Some(parent) => match state.datasets.get(&parent) {
             Some(parent) => parent,
             None => return refuse(Errno::ENOENT, "parent does not exist"),
         },
-        None => return refuse(Errno::ENOENT, format!("no such pool '{target}'")),
+        None => return refuse(Errno::EINVAL, "missing dataset name"),
     };
     if parent.kind != Kind::Filesystem {
         return refuse(Errno::EINVAL, "parent is not a filesystem");
@@ -91,9 +103,10 @@ fn check_space(state: &State, name: &DatasetName, properties: &Properties) -> Ru
 pub(super) fn clone_one(change: &mut Change<'_>, clone: &CloneOf) -> Ruled<()> {
     let pool = clone.snapshot.dataset().pool();
     change.state.snap(&clone.snapshot)?;
-    check_target(&change.state, &clone.target)?;
+    check_parent(&change.state, &clone.target)?;
     let kind = change.state.head(&clone.snapshot.dataset())?.kind;
     checked(&clone.settings, kind, When::Cloning)?;
+    check_free(&change.state, &clone.target)?;
     if clone.target.pool() != pool {
         return refuse(Errno::EXDEV, "source and target pools differ");
     }
@@ -134,10 +147,25 @@ pub(super) fn create(
         Some(_) => Some(head.object),
         None => inherited,
     };
+    // `zfs_crypto_create`
+    let key = ["keylocation", "keyformat", "pbkdf2iters"];
+    if head.encryption_root.is_none()
+        && properties
+            .iter()
+            .any(|(name, value)| key.contains(&name.as_str()) && value.value != "none")
+    {
+        return refuse(
+            Errno::EACCES,
+            "Encryption must be turned on to set encryption properties.",
+        );
+    }
     if head.encryption_root == inherited && !change.state.key_loaded(&head) {
         return refuse(Errno::EACCES, "its parent's key is not loaded");
     }
     change.state.datasets.insert(target.clone(), head);
+    for (name, value) in &properties {
+        property::check_length(name, &value.value)?;
+    }
     check_space(&change.state, target, &properties)?;
     change.state.head_mut(target)?.properties = properties;
     Ok(())
@@ -150,29 +178,53 @@ pub(super) fn set(
     settings: &[Setting],
     when: When,
 ) -> Ruled<()> {
-    let kind = change.state.head(dataset)?.kind;
-    let properties = checked(settings, kind, when)?;
-    change.begin(&dataset.pool())?;
-    check_space(&change.state, dataset, &properties)?;
-    let head = change.state.head_mut(dataset)?;
-    if properties.contains_key("keylocation") && head.encryption_root != Some(head.object) {
+    let head = change.state.head(dataset)?;
+    let is_key_root = head.encryption_root == Some(head.object);
+    let properties = checked(settings, head.kind, when)?;
+    if properties.contains_key("keylocation") && !is_key_root {
         return refuse(
             Errno::EINVAL,
             "keylocation may only be set on encryption roots",
         );
     }
-    head.properties.extend(properties);
-    Ok(())
+    change.begin(&dataset.pool())?;
+    let mut refused = None;
+    for (name, value) in properties {
+        let one = Properties::from([(name, value)]);
+        let fits = one
+            .iter()
+            .try_for_each(|(name, value)| property::check_length(name, &value.value))
+            .and_then(|()| check_space(&change.state, dataset, &one));
+        match fits {
+            Ok(()) => change.state.head_mut(dataset)?.properties.extend(one),
+            // What can be set is set (`zfs_set_prop_nvlist`).
+            Err(refusal) => refused = refused.or(Some(refusal)),
+        }
+    }
+    match refused {
+        Some(refusal) => {
+            change.keep = true;
+            Err(refusal)
+        }
+        None => Ok(()),
+    }
 }
 
 /// `zfs rename -u` (`zfs_rename`, `dsl_dir_rename_check`).
 pub(super) fn rename(change: &mut Change<'_>, from: &DatasetName, to: &DatasetName) -> Ruled<()> {
     let state = &change.state;
     let head = state.head(from)?;
+    if head.kind != Kind::Filesystem {
+        // `-u` is for file systems (`zfs_do_rename`).
+        return refuse(
+            Errno::ENOTSUP,
+            "operation not applicable to datasets of this type",
+        );
+    }
     if from == to {
         return Ok(());
     }
-    check_target(state, to)?;
+    check_parent(state, to)?;
     if from.pool() != to.pool() || from.parent().is_none() {
         return refuse(Errno::EXDEV, "datasets must be within same pool");
     }
@@ -182,6 +234,7 @@ pub(super) fn rename(change: &mut Change<'_>, from: &DatasetName, to: &DatasetNa
             "New dataset name cannot be a descendant of current dataset name",
         );
     }
+    check_free(state, to)?;
     check_lengths(state, from, to)?;
     if from.parent() != to.parent() {
         check_moved_key(state, head, to)?;
@@ -300,7 +353,15 @@ pub(super) fn check_transfer(state: &State, transfer: &Transfer) -> Ruled<(TreeI
     if !transfer.raw && !state.key_loaded(sent) {
         return refuse(Errno::EACCES, "dataset key must be loaded");
     }
-    check_target(state, &transfer.target)?;
+    // `zfs_receive_one` looks at what is there first.
+    check_free(state, &transfer.target)?;
+    if transfer.target.parent().is_none() {
+        return refuse(
+            Errno::ENOENT,
+            format!("destination '{}' does not exist", transfer.target),
+        );
+    }
+    check_parent(state, &transfer.target)?;
     checked(&transfer.settings, sent.kind, When::Cloning)?;
     let pool = transfer.target.pool();
     state.writable(&pool)?;

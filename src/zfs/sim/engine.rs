@@ -64,7 +64,7 @@ impl Zfs for Sim {
     }
 
     fn transact(&self, pool: &PoolName, ops: &[SyncOp]) -> Result<()> {
-        let mut failed = 0;
+        let mut failed = None;
         let mut partial = false;
         self.change(|change| {
             let done = rules::transact(change, pool, ops, &mut failed);
@@ -72,9 +72,9 @@ impl Zfs for Sim {
             done
         })
         .map_err(|refusal| {
-            match ops.get(failed) {
+            match failed.and_then(|failed: usize| ops.get(failed)) {
                 Some(op) => refusal.attempting(op),
-                None => refusal.attempting(format!("run no operations on {pool}")),
+                None => refusal.attempting(format!("run {} operations on {pool}", ops.len())),
             }
             .partial(partial)
         })

@@ -18,7 +18,7 @@ enum Form {
     Number,
     /// The same, and 0 has to be written `none`.
     Quota,
-    /// `none` is the largest number.
+    /// A number of things, or `none`.
     Limit,
     /// A power of two from 512 to 16 MiB.
     BlockSize,
@@ -299,9 +299,21 @@ pub(super) fn is_user(name: &str) -> bool {
         })
 }
 
-/// Checks a user property as `zfs set` and a channel program do
-/// (`dsl_props_set_check`).
+/// Checks a user property as a channel program does (`dsl_props_set_check`).
 pub(super) fn check_user(name: &str, value: &str) -> Ruled<()> {
+    check_user_name(name)?;
+    check_length(name, value)
+}
+
+/// What the kernel looks at, and libzfs does not.
+pub(super) fn check_length(name: &str, value: &str) -> Ruled<()> {
+    if is_user(name) && value.len() > MAX_VALUE_BYTES {
+        return refuse(Errno::E2BIG, "property value too long");
+    }
+    Ok(())
+}
+
+fn check_user_name(name: &str) -> Ruled<()> {
     if !is_user(name) {
         return refuse(Errno::EINVAL, format!("invalid property '{name}'"));
     }
@@ -311,16 +323,13 @@ pub(super) fn check_user(name: &str, value: &str) -> Ruled<()> {
             format!("property name '{name}' is too long"),
         );
     }
-    if value.len() > MAX_VALUE_BYTES {
-        return refuse(Errno::E2BIG, "property value too long");
-    }
     Ok(())
 }
 
 /// A setting as it is kept: its value in exact numbers, and its source.
 pub(super) fn check(name: &str, value: &str, kind: Kind, when: When) -> Ruled<(String, Origin)> {
     if is_user(name) {
-        check_user(name, value)?;
+        check_user_name(name)?;
         return Ok((value.to_owned(), Origin::Local));
     }
     let Some(Native(_, nature, on, form)) = NATIVE.iter().find(|native| native.0 == name) else {
@@ -338,11 +347,27 @@ pub(super) fn check(name: &str, value: &str, kind: Kind, when: When) -> Ruled<(S
         );
     }
     let source = match (nature, when) {
+        // Shown without a source (`get_numeric_property`).
+        (Nature::Own, _) if name == "version" => Origin::Fixed,
         (Nature::Inherit | Nature::Own, _) => Origin::Local,
         (Nature::Once | Nature::Key, When::Creating) => Origin::Fixed,
+        // `zfs_crypto_clone_check`
+        (Nature::Key, When::Cloning) => {
+            return refuse(
+                Errno::EACCES,
+                "Encryption properties must inherit from origin dataset.",
+            );
+        }
         _ => return refuse(Errno::EINVAL, format!("'{name}' is readonly")),
     };
-    Ok((exact(name, value, *form)?, source))
+    let exact = exact(name, value, *form)?;
+    if name == "keylocation" && when == When::Cloning && value != "none" {
+        return refuse(
+            Errno::EINVAL,
+            "keylocation must be 'none' for unencrypted datasets",
+        );
+    }
+    Ok((exact, source))
 }
 
 fn exact(name: &str, value: &str, form: Form) -> Ruled<String> {
@@ -359,9 +384,17 @@ fn exact(name: &str, value: &str, form: Form) -> Ruled<String> {
         }
     };
     match form {
-        Form::Words(words) => one_of(words),
+        // Values with two names are shown by the first of them (`acltype_table`, `xattr_table` of 2.3).
+        Form::Words(words) => one_of(words).map(|word| match (name, word.as_str()) {
+            ("acltype", "posixacl") => "posix".to_owned(),
+            ("acltype", "noacl" | "disabled") => "off".to_owned(),
+            ("xattr", "sa") => "on".to_owned(),
+            _ => word,
+        }),
         Form::Compression => {
-            if is_compression(value) {
+            if value == "gzip-6" {
+                Ok("gzip".to_owned())
+            } else if is_compression(value) {
                 Ok(value.to_owned())
             } else {
                 one_of(&[
@@ -377,7 +410,7 @@ fn exact(name: &str, value: &str, form: Form) -> Ruled<String> {
             }
         }
         Form::Number | Form::Quota if value == "none" => Ok("0".to_owned()),
-        Form::Limit if value == "none" => Ok(u64::MAX.to_string()),
+        Form::Limit if value == "none" => Ok(value.to_owned()),
         Form::Number | Form::Limit => number(value).map(|number| number.to_string()),
         Form::Quota => match number(value)? {
             0 => refuse(Errno::EINVAL, "use 'none' to disable quota/refquota"),
@@ -468,7 +501,7 @@ mod tests {
             ("reservation", "0", "0"),
             ("refquota", "1.5k", "1536"),
             ("recordsize", "128KiB", "131072"),
-            ("snapshot_limit", "none", "18446744073709551615"),
+            ("snapshot_limit", "none", "none"),
             ("compression", "zstd-fast-500", "zstd-fast-500"),
             ("mountpoint", "legacy", "legacy"),
             ("com.example:note", "a\tb", "a\tb"),

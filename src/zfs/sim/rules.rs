@@ -57,20 +57,21 @@ impl Object {
     }
 }
 
-/// Runs the operations, of which `failed` is the one it stopped at.
+/// Runs the operations, of which `failed` is the one it stopped at,
+/// if it came that far.
 pub(super) fn transact(
     change: &mut Change<'_>,
     pool: &PoolName,
     ops: &[SyncOp],
-    failed: &mut usize,
+    failed: &mut Option<usize>,
 ) -> Ruled<()> {
     change.begin(pool)?;
     for (index, op) in ops.iter().enumerate() {
-        *failed = index;
+        *failed = Some(index);
         check(change, pool, op)?;
     }
     for (index, op) in ops.iter().enumerate() {
-        *failed = index;
+        *failed = Some(index);
         run(change, op)?;
         // What is done stays, whatever becomes of the operations after it.
         change.keep = true;

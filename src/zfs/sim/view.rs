@@ -67,24 +67,21 @@ fn mountpoint(
     name: &DatasetName,
     altroot: Option<&Utf8PathBuf>,
 ) -> Mountpoint {
+    let root = altroot.map_or("", |root| root.as_str().trim_end_matches('/'));
     let path = match set {
         Some(("none", _)) => return Mountpoint::None,
         Some(("legacy", _)) => return Mountpoint::Legacy,
         Some((value, at)) => {
             let rest = name.below(at).unwrap_or_default();
-            format!("{}{rest}", value.trim_end_matches('/'))
+            // Kept as it was written, but for `/` before something.
+            match value {
+                "/" if !root.is_empty() || !rest.is_empty() => format!("{root}{rest}"),
+                value => format!("{root}{value}{rest}"),
+            }
         }
-        None => format!("/{name}"),
+        None => format!("{root}/{name}"),
     };
-    let path = match altroot {
-        Some(altroot) => format!("{}{path}", altroot.as_str().trim_end_matches('/')),
-        None => path,
-    };
-    Mountpoint::Path(if path.is_empty() {
-        "/".into()
-    } else {
-        path.into()
-    })
+    Mountpoint::Path(path.into())
 }
 
 /// The mountpoint of one dataset, without the pool's altroot.
@@ -313,7 +310,12 @@ pub(super) fn tree(
                 .mounts
                 .iter()
                 .any(|mount| mount.object == head.object && mount.elsewhere.is_none()),
-            readonly: own.readonly,
+            // The mount's own option is shown (`get_numeric_property`).
+            readonly: own.readonly
+                || state
+                    .mounts
+                    .iter()
+                    .any(|m| m.object == head.object && m.elsewhere.is_none() && m.readonly),
             encryption_root: head
                 .encryption_root
                 .and_then(|root| index.names.get(&root))

@@ -102,7 +102,7 @@ fn mountpoints_are_inherited_with_the_rest_of_the_name() {
     assert_eq!(at("p/ROOT/a"), "/");
     assert_eq!(at("p/ROOT/a/var"), "/var");
     sim.create(&ds("p/ROOT/a/var/log"), &[]).unwrap();
-    sim.set(&ds("p/ROOT/a/var"), &[setting("mountpoint", "/srv/")])
+    sim.set(&ds("p/ROOT/a/var"), &[setting("mountpoint", "/srv")])
         .unwrap();
     assert_eq!(at("p/ROOT/a/var/log"), "/srv/log");
     sim.set(&ds("p/ROOT/a/var"), &[setting("mountpoint", "legacy")])

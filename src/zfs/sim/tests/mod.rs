@@ -2,6 +2,7 @@
 
 mod crash;
 mod datasets;
+mod differential;
 mod files;
 mod platform;
 mod transactions;

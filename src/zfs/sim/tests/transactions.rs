@@ -391,7 +391,7 @@ fn a_mark_begins_with_the_guid_of_its_object_and_is_inherited_as_it_is() {
     assert_eq!(
         refused(
             sim.run(&[mark("p/ROOT/a", "pinned", &"x".repeat(8192))]),
-            ErrorKind::Other
+            ErrorKind::Invalid
         )
         .detail,
         "property value too long"
