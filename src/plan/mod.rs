@@ -2,7 +2,7 @@
 //! process, reads a file or asks the clock.
 //!
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
-//!   [`rollback`], [`snapshot`], [`label`]: one per request.
+//!   [`rollback`], [`snapshot`], [`label`], [`init`]: one per request.
 //! - [`recover`]: what to do about an operation that did not end.
 //! - [`graph`]: what promotions do to who hangs on whom.
 
@@ -10,6 +10,7 @@ pub mod activate;
 pub mod create;
 pub mod destroy;
 pub mod graph;
+pub mod init;
 pub mod label;
 pub mod recover;
 pub mod rename;
