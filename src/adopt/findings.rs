@@ -80,6 +80,9 @@ fn verb(datasets: &[DatasetName], one: &'static str, many: &'static str) -> &'st
     if datasets.len() == 1 { one } else { many }
 }
 
+/// The finding that `init --noauto` sets right.
+pub const CANMOUNT_ON: &str = "canmount-on";
+
 struct Findings<'a> {
     look: &'a Look,
     beroot: &'a DatasetName,
@@ -125,7 +128,7 @@ impl Findings<'_> {
         });
         if !on.is_empty() {
             self.add(
-                "canmount-on",
+                CANMOUNT_ON,
                 Severity::Warning,
                 on.clone(),
                 format!(
@@ -308,9 +311,10 @@ impl Findings<'_> {
             Severity::Warning,
             machines.clone(),
             format!(
-                "zsys takes every clone of {} for a saved state of its own, the oldest of them \
-                 where com.ubuntu.zsys:last-used is missing, and its daily garbage collection \
-                 destroys states beyond the newest 20 that hold no snapshot",
+                "zsys takes every clone of {} for a saved state of its own, and for the oldest \
+                 where com.ubuntu.zsys:last-used is missing; its daily garbage collection \
+                 destroys states beyond the newest 20 that hold no snapshot. Once activated an \
+                 environment is no clone any more, and zsys leaves it alone",
                 some(&machines)
             ),
             "systemctl mask zsys-gc.timer (or remove the package zsys); an environment with a \

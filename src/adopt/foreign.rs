@@ -75,7 +75,10 @@ impl Foreign {
     pub fn summary(&self) -> String {
         let mut counts: BTreeMap<&str, Vec<&DatasetName>> = BTreeMap::new();
         for noted in &self.properties {
-            counts.entry(&noted.property).or_default().push(&noted.dataset);
+            counts
+                .entry(&noted.property)
+                .or_default()
+                .push(&noted.dataset);
         }
         let phrases: Vec<String> = counts
             .into_iter()

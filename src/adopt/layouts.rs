@@ -11,11 +11,11 @@ use crate::zfs::{Canmount, Dataset, DatasetName, Mountpoint};
 pub enum Verdict {
     /// It can be adopted.
     Supported(Boots),
-    /// It cannot.
+    /// It cannot; in both texts `<pool>` stands for the pool's name.
     Refused {
         /// Why not.
         reason: &'static str,
-        /// What to do, `POOL` standing for the pool.
+        /// What to do.
         remedy: &'static str,
     },
 }
@@ -122,9 +122,9 @@ fn has_boot_elsewhere(scene: &Scene<'_>) -> bool {
 pub(super) const WHOLE_POOL: (&str, &str) = (
     "its layout is that of a root file system in the pool's own dataset (pool-root): that one can \
      be neither cloned beside itself nor renamed, so there is no place for a second environment",
-    "copy the system: zfs snapshot POOL@move; zfs create -o canmount=off -o mountpoint=none \
-     POOL/ROOT; zfs send POOL@move | zfs receive -u -o canmount=noauto -o mountpoint=/ \
-     POOL/ROOT/NAME; boot that one, and run init there",
+    "copy the system: zfs snapshot <pool>@move; zfs create -o canmount=off -o mountpoint=none \
+     <pool>/ROOT; zfs send <pool>@move | zfs receive -u -o canmount=noauto -o mountpoint=/ \
+     <pool>/ROOT/NAME; boot that one, and run init there",
 );
 
 /// The layouts, the more particular before the more general.
@@ -146,7 +146,7 @@ pub static LAYOUTS: [Layout; 14] = [
             reason: "the root file system lies directly below the pool, beside what is not an \
                      environment",
             remedy: "from a rescue system: zfs create -o canmount=off -o mountpoint=none \
-                     POOL/ROOT; zfs rename POOL/root POOL/ROOT/NAME; give the loader the new \
+                     <pool>/ROOT; zfs rename <pool>/root <pool>/ROOT/NAME; give the loader the new \
                      name, boot, and run init again",
         },
         fits: |scene| scene.beroot.depth() == 0,
@@ -155,7 +155,7 @@ pub static LAYOUTS: [Layout; 14] = [
         name: "illumos",
         title: "illumos (OmniOS, OpenIndiana)",
         verdict: Verdict::Refused {
-            reason: "an environment there has a boot archive, an entry in /POOL/boot/menu.lst \
+            reason: "an environment there has a boot archive, an entry in /<pool>/boot/menu.lst \
                      and environments of its zones that go with it, and this version of \
                      beadm-rs, which runs on Linux, knows of none of them",
             remedy: "use beadm(8) of that system, from its own installation medium if need be",
@@ -224,7 +224,7 @@ pub static LAYOUTS: [Layout; 14] = [
     },
     Layout {
         name: "conventional",
-        title: "no known guide, with the environments below POOL/ROOT",
+        title: "no known guide, with the environments directly below ROOT",
         verdict: Verdict::Supported(Boots::Unknown),
         fits: |scene| scene.is_conventional(),
     },
@@ -235,7 +235,7 @@ pub static LAYOUTS: [Layout; 14] = [
             reason: "beside the root file systems lie others that are mounted elsewhere, and \
                      each would be taken for an environment",
             remedy: "move the root file systems below a dataset of their own: zfs create -o \
-                     canmount=off -o mountpoint=none POOL/ROOT; zfs rename …",
+                     canmount=off -o mountpoint=none <pool>/ROOT; zfs rename …",
         },
         fits: |scene| {
             scene.roots.iter().any(|root| {

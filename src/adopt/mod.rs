@@ -218,12 +218,15 @@ impl Look {
     pub fn recognise(&self, beroot: &DatasetName) -> Result<Adoption, Refusal> {
         let layout = layouts::of(self, beroot);
         if let Verdict::Refused { reason, remedy } = layout.verdict {
+            let here = |text: &str| text.replace("<pool>", beroot.pool().as_str());
             return Err(refused(
                 format!(
-                    "its layout is that of {} ({}): {reason}",
-                    layout.title, layout.name
+                    "its layout is that of {} ({}): {}",
+                    layout.title,
+                    layout.name,
+                    here(reason)
                 ),
-                remedy.replace("POOL", beroot.pool().as_str()),
+                here(remedy),
             ));
         }
         if self.below(beroot).next().is_none() {

@@ -181,5 +181,8 @@ fn list(names: &BTreeSet<DatasetName>) -> String {
 }
 
 fn whole_pool(root: &DatasetName) -> Refusal {
-    refused(layouts::WHOLE_POOL.0, layouts::WHOLE_POOL.1.replace("POOL", root.as_str()))
+    refused(
+        layouts::WHOLE_POOL.0,
+        layouts::WHOLE_POOL.1.replace("<pool>", root.as_str()),
+    )
 }

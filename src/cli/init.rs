@@ -10,7 +10,7 @@ use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
 use super::output;
-use crate::adopt::{Adoption, Look};
+use crate::adopt::{Adoption, Look, findings};
 use crate::be::BeName;
 use crate::plan::init;
 use crate::survey::Around;
@@ -69,9 +69,14 @@ pub(super) fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
         |survey| init::plan(survey, &request),
         |_| None,
     )?;
-    let Some(adoption) = found.into_inner() else {
+    let Some(mut adoption) = found.into_inner() else {
         return Ok(());
     };
+    if report.done && request.noauto {
+        adoption
+            .findings
+            .retain(|finding| finding.name != findings::CANMOUNT_ON);
+    }
     print(&context, &adoption, &report)
 }
 
@@ -94,14 +99,23 @@ fn print(context: &Context, adoption: &Adoption, report: &Report) -> anyhow::Res
         return Ok(output::json(&mut out, "init", content)?);
     }
     if context.script {
-        return Ok(output::tabs(&mut out, &rows(adoption))?);
+        let mut rows = rows(adoption);
+        rows.extend(adoption.findings.iter().map(|finding| {
+            vec![
+                finding.severity.as_str().to_owned(),
+                finding.name.to_owned(),
+                finding.text.clone(),
+                finding.remedy.clone(),
+            ]
+        }));
+        return Ok(output::tabs(&mut out, &rows)?);
     }
     for row in rows(adoption) {
         if let [key, value] = row.as_slice() {
             writeln!(out, "{key:>12}: {value}")?;
         }
     }
-    findings(&mut out, adoption)?;
+    print_findings(&mut out, adoption)?;
     if report.done {
         let nothing = if report.plan.steps.is_empty() {
             "nothing to do: "
@@ -158,7 +172,7 @@ fn shared(adoption: &Adoption) -> String {
     }
 }
 
-fn findings(out: &mut impl Write, adoption: &Adoption) -> io::Result<()> {
+fn print_findings(out: &mut impl Write, adoption: &Adoption) -> io::Result<()> {
     for finding in &adoption.findings {
         writeln!(
             out,

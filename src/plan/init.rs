@@ -4,7 +4,7 @@
 use super::{Action, Plan, Planned, Refusal, Step, changeable, environment, finished};
 use crate::be::{BeName, BootEnvironment};
 use crate::survey::{SCHEMA, Survey};
-use crate::zfs::{Canmount, SyncOp};
+use crate::zfs::{Canmount, Mountpoint, SyncOp};
 
 /// `init`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +30,10 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
         plan.steps.extend(
             survey
                 .environments()
-                .filter(|environment| environment.root.canmount == Canmount::On)
+                .filter(|environment| {
+                    environment.root.canmount == Canmount::On
+                        && matches!(environment.root.mountpoint, Mountpoint::Path(_))
+                })
                 .map(|environment| noauto(&environment)),
         );
     }

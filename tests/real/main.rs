@@ -22,6 +22,7 @@ mod create;
 mod destroy;
 mod encryption;
 mod engine;
+mod init;
 mod interruption;
 mod labels;
 mod lifecycle;
