@@ -94,8 +94,16 @@ impl Look {
     /// Where ZFS or the system cannot be read.
     pub fn take(host: &Host) -> Result<Self, SurveyError> {
         let pools = host.zfs.pools()?;
+        let root = host.platform.root_dataset()?;
+        // Listing what is in a pool that lost its disks can take for ever; only
+        // one that is needed is worth that.
+        let needed = [root.as_ref(), host.beroot.as_ref()];
         let tops: Vec<DatasetName> = pools
             .iter()
+            .filter(|pool| {
+                matches!(pool.health.as_str(), "ONLINE" | "DEGRADED")
+                    || needed.iter().flatten().any(|name| name.pool() == pool.name)
+            })
             .map(|pool| DatasetName::from(pool.name.clone()))
             .collect();
         let datasets = host.zfs.tree(&tops, false)?;
@@ -109,7 +117,7 @@ impl Look {
                 .map(|dataset| (dataset.name.clone(), dataset))
                 .collect(),
             properties: BTreeMap::new(),
-            root: host.platform.root_dataset()?,
+            root,
             altroot: host.altroot.clone(),
             named: host.beroot.clone(),
         })

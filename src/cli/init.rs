@@ -60,11 +60,7 @@ pub(super) fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
     let report = context.change(
         || {
             found.replace(Some(adoption(&context)?));
-            Ok(Around {
-                running: true,
-                next: true,
-                ..Around::default()
-            })
+            Ok(Around::default())
         },
         |survey| init::plan(survey, &request),
         |_| None,
