@@ -1,6 +1,6 @@
 //! The table of known layouts. The first line that fits is what a system is.
 //!
-//! Each was made by running the commands of its guide or installer on real ZFS:
+//! The commands of the guides and installers, and what these make, are in
 //! `tests/fixtures/layouts/`.
 
 use super::Look;
@@ -53,15 +53,11 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    fn pool(&self) -> DatasetName {
-        self.beroot.pool().into()
-    }
-
     /// A dataset of that name below the pool.
     fn has(&self, below_pool: &str) -> bool {
-        self.pool()
-            .child(below_pool)
-            .is_ok_and(|name| self.look.datasets.contains_key(&name))
+        format!("{}/{below_pool}", self.beroot.pool())
+            .parse()
+            .is_ok_and(|name: DatasetName| self.look.datasets.contains_key(&name))
     }
 
     /// A file system directly below the beroot with such a last part.

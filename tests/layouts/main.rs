@@ -1,5 +1,5 @@
-//! What `init` makes of the layouts of guides and installers, from what real ZFS
-//! printed of them: `tests/fixtures/layouts/`. `SNAPSHOTS=overwrite cargo test
+//! What `init` makes of the layouts of guides and installers, from lists of what
+//! their commands make: `tests/fixtures/layouts/`. `SNAPSHOTS=overwrite cargo test
 //! --test layouts` writes `recognised.txt` there anew.
 
 #![allow(
