@@ -11,6 +11,7 @@
 //!
 //! What there is:
 //! - [`be`]: boot environments, their names, their space, the names in their files
+//! - [`adopt`]: a system that is there already: the table of known layouts
 //! - [`survey`]: one picture of pools, datasets, mounts, loader, unfinished work
 //! - [`marker`], [`intent`]: what this program writes into a pool
 //!
@@ -28,6 +29,7 @@
 //! For people:
 //! - [`cli`]: commands, listings, errors and exit codes
 
+pub mod adopt;
 pub mod be;
 pub mod boot;
 pub mod cli;

@@ -29,11 +29,12 @@ const HELP_WIDTH: usize = 100;
 
 /// The hand-written sections after the commands, in this order; the file is
 /// the title in small letters, with a hyphen for a space.
-const SECTIONS: [&str; 9] = [
+const SECTIONS: [&str; 10] = [
     "EXIT STATUS",
     "ENVIRONMENT",
     "FILES",
     "PROPERTIES",
+    "LAYOUTS",
     "JSON OUTPUT",
     "EXAMPLES",
     "LIMITATIONS",

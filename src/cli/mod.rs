@@ -12,6 +12,7 @@ mod completions;
 mod create;
 mod demo;
 mod destroy;
+mod init;
 mod label;
 mod list;
 mod mount;
@@ -128,6 +129,7 @@ pub struct Global {
     reason = "a comment here would hide the one on the arguments, which is the help"
 )]
 pub enum Command {
+    Init(init::Args),
     Create(create::Args),
     #[command(visible_alias = "ls")]
     List(list::Args),
@@ -155,6 +157,7 @@ impl Command {
     /// The command and what it is about, for the lock and for messages.
     fn purpose(&self) -> String {
         match self {
+            Self::Init(_) => "adopt the system".to_owned(),
             Self::Create(args) => format!("create {}", args.name()),
             Self::List(_) => "list".to_owned(),
             Self::Activate(args) => format!("activate {}", args.name()),
@@ -308,6 +311,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         purpose: command.purpose(),
     };
     match command {
+        Command::Init(args) => init::run(context, args),
         Command::Create(args) => create::run(&context, args),
         Command::List(args) => list::run(&context, &args),
         Command::Activate(args) => activate::run(&context, args),

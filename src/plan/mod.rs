@@ -2,7 +2,7 @@
 //! process, reads a file or asks the clock.
 //!
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
-//!   [`rollback`], [`snapshot`], [`label`]: one per request.
+//!   [`rollback`], [`snapshot`], [`label`], [`init`]: one per request.
 //! - [`recover`]: what to do about an operation that did not end.
 //! - [`graph`]: what promotions do to who hangs on whom.
 //! - [`action`]: what a step does; `conditions`, `record`: what requests share.
@@ -13,6 +13,7 @@ mod conditions;
 pub mod create;
 pub mod destroy;
 pub mod graph;
+pub mod init;
 pub mod label;
 mod record;
 pub mod recover;

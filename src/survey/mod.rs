@@ -237,6 +237,12 @@ impl Survey {
         }
     }
 
+    /// The version of the records is noted.
+    #[must_use]
+    pub fn has_schema(&self) -> bool {
+        self.beroot_mark("schema").is_some()
+    }
+
     /// The pool's records are of a newer program, which this one must not
     /// change: their version.
     #[must_use]

@@ -32,7 +32,8 @@ impl Machine {
         self.scratch.join("machine")
     }
 
-    fn with_pools(pools: &[&str]) -> Self {
+    /// Empty pools.
+    pub fn with_pools(pools: &[&str]) -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let path = Utf8Path::from_path(scratch.path()).unwrap().to_owned();
         let pools: Vec<NewPool> = pools

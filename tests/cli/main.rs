@@ -12,6 +12,7 @@
 
 mod around;
 mod changes;
+mod init;
 mod listing;
 mod machine;
 mod names;

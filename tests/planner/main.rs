@@ -10,6 +10,7 @@
 )]
 
 mod failback;
+mod init;
 mod limits;
 mod made;
 mod promotions;

@@ -31,6 +31,7 @@ mod destroy;
 mod differential;
 mod encryption;
 mod engine;
+mod init;
 mod interruption;
 mod labels;
 mod lifecycle;

@@ -1,0 +1,138 @@
+//! A system that is there already, taken over: the version of the records and
+//! the last good environment, noted on the beroot.
+
+use super::{Action, Plan, Planned, Refusal, Step, changeable, environment, finished};
+use crate::be::{BeName, BootEnvironment};
+use crate::survey::{SCHEMA, Survey};
+use crate::zfs::{Canmount, Mountpoint, SyncOp};
+
+/// `init`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Request {
+    /// The environment that becomes last good where none is running.
+    pub name: Option<BeName>,
+    /// Roots with `canmount=on` get `canmount=noauto`.
+    pub noauto: bool,
+}
+
+/// The plan of adopting what is below the survey's beroot. Empty where that was
+/// done before.
+///
+/// # Errors
+/// Why it is refused.
+pub fn plan(survey: &Survey, request: &Request) -> Planned {
+    let attempted = format!("adopt {}", survey.beroot);
+    let pool = survey.beroot.pool();
+    changeable(survey, &attempted, [&pool])?;
+    let good = last_good(survey, &attempted, request)?;
+    let mut plan = Plan::new(survey, "init");
+    if request.noauto {
+        plan.steps.extend(
+            survey
+                .environments()
+                .filter(|environment| {
+                    environment.root.canmount == Canmount::On
+                        && matches!(environment.root.mountpoint, Mountpoint::Path(_))
+                })
+                .map(|environment| noauto(&environment)),
+        );
+    }
+    let mut marks = Vec::new();
+    if !survey.has_schema() {
+        marks.push(mark(survey, "schema", SCHEMA.to_string()));
+    }
+    if survey.last_good() != Some(good.guid()) {
+        marks.push(mark(survey, "confirmed", good.guid().to_string()));
+    }
+    plan.outcome = if marks.is_empty() && plan.steps.is_empty() {
+        format!(
+            "{} was adopted before; last good is {}",
+            survey.beroot,
+            good.name()
+        )
+    } else {
+        format!("{} is adopted; last good is {}", survey.beroot, good.name())
+    };
+    plan.transact("commit", &pool, marks);
+    if let Some(step) = plan.steps.last_mut() {
+        step.commit = true;
+    }
+    Ok(plan)
+}
+
+fn mark(survey: &Survey, key: &str, text: String) -> SyncOp {
+    SyncOp::Mark {
+        object: survey.beroot.to_string(),
+        key: key.to_owned(),
+        text,
+    }
+}
+
+/// `zfs set canmount=noauto` neither mounts nor unmounts (`zfs_prop_set_list_flags`
+/// in libzfs: only `off` does).
+fn noauto(environment: &BootEnvironment<'_>) -> Step {
+    let set = |value: &str| Action::Set {
+        dataset: environment.root.name.clone(),
+        settings: vec![("canmount".to_owned(), value.to_owned())],
+    };
+    Step::new("noauto", set("noauto")).undone_by(vec![set("on")])
+}
+
+/// What is known to work: what runs; where nothing does, the one named, the one
+/// known before, what boots next, or the only one there is.
+fn last_good<'a>(
+    survey: &'a Survey,
+    attempted: &str,
+    request: &Request,
+) -> Result<BootEnvironment<'a>, Refusal> {
+    let known = survey
+        .last_good()
+        .and_then(|guid| survey.environment_with(guid));
+    if let Some(running) = survey.running() {
+        return match &request.name {
+            Some(name) if name.as_str() != running.name() => Err(Refusal::new(
+                attempted,
+                format!(
+                    "{name} cannot be called last good while {} runs",
+                    running.name()
+                ),
+            )
+            .remedy("leave the name out; beadm-rs activate NAME makes it boot next")),
+            _ => Ok(known.unwrap_or(running)),
+        };
+    }
+    if let Some(name) = &request.name {
+        let named = environment(survey, attempted, name)?;
+        finished(survey, attempted, &named)?;
+        if let Some(why) = named.unbootable() {
+            return Err(
+                Refusal::new(attempted, format!("{name} cannot be booted: {why}"))
+                    .remedy("name another one, or set that right first"),
+            );
+        }
+        return Ok(named);
+    }
+    if let Some(found) = known.or_else(|| survey.next()) {
+        return Ok(found);
+    }
+    let mut bootable = survey
+        .environments()
+        .filter(|environment| environment.unbootable().is_none());
+    match (bootable.next(), bootable.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(Refusal::new(
+            attempted,
+            format!("no environment below {} can be booted", survey.beroot),
+        )
+        .remedy("beadm-rs list shows them; zfs set mountpoint=/ on the one that is a root")),
+        _ => Err(Refusal::new(
+            attempted,
+            format!(
+                "none is running, pool {} has no bootfs, and there are several: {}",
+                survey.beroot.pool(),
+                survey.names()
+            ),
+        )
+        .remedy("name the one that is known to work: beadm-rs init NAME")),
+    }
+}
