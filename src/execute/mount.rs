@@ -14,7 +14,7 @@ use crate::zfs::{Canmount, DatasetName, Mountpoint};
 
 /// A dataset and its place below the environment's root, without the leading
 /// slash.
-type Placed = (DatasetName, Utf8PathBuf);
+pub type Placed = (DatasetName, Utf8PathBuf);
 
 /// The children that have a mountpoint, in the order they are mounted.
 ///
@@ -66,6 +66,16 @@ fn legacy_places(fstab: &str, environment: &BootEnvironment<'_>) -> Vec<Placed> 
         .collect()
 }
 
+/// All children that have a place, also those with `mountpoint=legacy` that an
+/// fstab gives one, in the order they are mounted.
+#[must_use]
+pub fn all_places(survey: &Survey, environment: &BootEnvironment<'_>, fstab: &str) -> Vec<Placed> {
+    let mut placed = places(survey, environment);
+    placed.extend(legacy_places(fstab, environment));
+    placed.sort_by(|(_, one), (_, other)| one.cmp(other));
+    placed
+}
+
 /// Mounts an environment on a directory. What was mounted when something fails
 /// is unmounted again.
 ///
@@ -114,10 +124,7 @@ fn mount_all(
     one(&environment.root.name, directory.to_owned())?;
     let root = open(directory)?;
     let fstab = root.read_to_string(rewrite::FSTAB).unwrap_or_default();
-    let mut placed = places(survey, environment);
-    placed.extend(legacy_places(&fstab, environment));
-    placed.sort_by(|(_, one), (_, other)| one.cmp(other));
-    for (dataset, below) in placed {
+    for (dataset, below) in all_places(survey, environment, &fstab) {
         prepare(&root, &below, readonly).map_err(Error::io(format!(
             "mount {dataset} on {}",
             directory.join(&below)
