@@ -208,8 +208,14 @@ pub trait Platform: Send + Sync {
     /// already, that is its directory.
     ///
     /// # Errors
-    /// Whatever the system says; [`Error::Unexpected`] in a simulation.
-    fn with_mounted(&self, datasets: &[DatasetName], work: &mut MountedWork<'_>) -> Result<()>;
+    /// Whatever the system says; [`Error::Unexpected`] in a simulation, where
+    /// there is no other program to see them.
+    fn with_mounted(&self, _datasets: &[DatasetName], _work: &mut MountedWork<'_>) -> Result<()> {
+        Err(Error::Unexpected {
+            attempted: "run zfs diff".to_owned(),
+            detail: "this is a simulated machine".to_owned(),
+        })
+    }
 
     /// A new empty directory to mount an environment on, that only root can
     /// have made.

@@ -10,8 +10,10 @@
 )]
 
 mod disks;
+mod edits;
 mod fakes;
 mod machine;
+mod oracle;
 mod picture;
 mod ran;
 
@@ -20,6 +22,7 @@ mod concurrency;
 mod contents;
 mod create;
 mod destroy;
+mod diff;
 mod encryption;
 mod engine;
 mod interruption;

@@ -10,8 +10,7 @@ use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, State};
 use crate::os::{
-    Error, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace, Object, Platform,
-    Result,
+    Error, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
 };
 use crate::sys::lock;
 use crate::zfs::{DatasetName, Kind, Zfs as _};
@@ -256,13 +255,6 @@ impl Platform for Sim {
             }
         };
         self.open_tree(tree).map_err(Error::io(attempted()))
-    }
-
-    fn with_mounted(&self, _: &[DatasetName], _: &mut MountedWork<'_>) -> Result<()> {
-        Err(Error::Unexpected {
-            attempted: "run zfs diff".to_owned(),
-            detail: "this is a simulated machine".to_owned(),
-        })
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {
