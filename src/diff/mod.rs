@@ -6,7 +6,7 @@
 //! - [`tree`]: an environment's datasets as one file tree that cannot be left
 //! - [`entry`]: two files of the same name
 //! - [`walk`]: two trees
-//! - [`touched`]: what `zfs diff` says may differ
+//! - [`touched`]: what `zfs diff` says may differ; [`single`]: one dataset by itself
 //! - [`inventory`]: the package databases in a tree
 //! - [`summary`]: changes counted
 //!
@@ -17,6 +17,7 @@ pub mod entry;
 pub mod inventory;
 pub mod lineage;
 pub mod side;
+pub mod single;
 pub mod summary;
 pub mod touched;
 pub mod tree;

@@ -21,7 +21,8 @@ use rustix::fs::FileType;
 
 use super::lineage::{Pair, Relation};
 use super::side::Side;
-use super::tree::{Single, below, join};
+use super::single::Single;
+use super::tree::{below, join};
 use crate::host::Host;
 use crate::os::Object;
 use crate::zfs::{SnapshotName, parse};

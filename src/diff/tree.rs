@@ -21,7 +21,7 @@ use crate::host::Host;
 use crate::os;
 
 /// Directories are opened for reading, and only if they are directories.
-const DIRECTORY: OFlags = OFlags::RDONLY
+pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
@@ -36,14 +36,14 @@ const FILE: OFlags = OFlags::RDONLY
 
 /// The root of a dataset or snapshot.
 #[derive(Debug)]
-struct Root {
-    root: Rc<OwnedFd>,
+pub(super) struct Root {
+    pub(super) root: Rc<OwnedFd>,
     // What the files lie in, where that has to be kept.
     _files: os::Files,
 }
 
 impl Root {
-    fn open(host: &Host, object: &os::Object) -> os::Result<Self> {
+    pub(super) fn open(host: &Host, object: &os::Object) -> os::Result<Self> {
         let files = host.platform.open_files(object)?;
         // A directory of cap-std's can be looked into and not be listed.
         let root = open_at(files.root.as_fd(), b".", DIRECTORY)
@@ -113,7 +113,7 @@ fn gone(errno: Errno) -> bool {
 }
 
 /// `None` where it is not there.
-fn optional<T>(result: Result<T, Errno>) -> io::Result<Option<T>> {
+pub(super) fn optional<T>(result: Result<T, Errno>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(errno) if gone(errno) => Ok(None),
@@ -134,7 +134,7 @@ pub struct Name {
 
 /// The names in a directory, sorted, without `.`, `..`, and ZFS's own control
 /// directory, which is no part of the files (`snapdir=visible` lists it).
-fn names(fd: BorrowedFd<'_>, is_root: bool) -> io::Result<Vec<Name>> {
+pub(super) fn names(fd: BorrowedFd<'_>, is_root: bool) -> io::Result<Vec<Name>> {
     let mut found = Vec::new();
     for entry in rustix::fs::Dir::read_from(fd)? {
         let entry = entry?;
@@ -156,7 +156,7 @@ fn names(fd: BorrowedFd<'_>, is_root: bool) -> io::Result<Vec<Name>> {
 }
 
 /// What is at a name; links are not followed.
-fn stat(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Statx>> {
+pub(super) fn stat(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Statx>> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     optional(rustix::fs::statx(
@@ -167,7 +167,11 @@ fn stat(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Statx>> {
     ))
 }
 
-fn open_at(directory: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(super) fn open_at(
+    directory: BorrowedFd<'_>,
+    name: &[u8],
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
     rustix::fs::openat(
         directory,
         std::ffi::OsStr::from_bytes(name),
@@ -379,97 +383,5 @@ impl Tree {
             found = next;
         }
         Ok(Some(found))
-    }
-}
-
-/// One dataset or snapshot by itself, below its own root.
-#[derive(Debug)]
-pub struct Single {
-    root: Root,
-}
-
-impl Single {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// Where it cannot be mounted.
-    pub fn open(host: &Host, object: &os::Object) -> os::Result<Self> {
-        Ok(Self {
-            root: Root::open(host, object)?,
-        })
-    }
-
-    /// What is at a path.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn stat(&self, path: &[u8]) -> io::Result<Option<Statx>> {
-        let mut directory: Option<OwnedFd> = None;
-        let mut components = path.split(|byte| *byte == b'/').peekable();
-        while let Some(name) = components.next() {
-            let at = match &directory {
-                Some(fd) => fd.as_fd(),
-                None => self.root.root.as_fd(),
-            };
-            if components.peek().is_none() {
-                let name = if name.is_empty() { b"." } else { name };
-                return stat(at, name);
-            }
-            match optional(open_at(at, name, DIRECTORY))? {
-                Some(fd) => directory = Some(fd),
-                None => return Ok(None),
-            }
-        }
-        Ok(None)
-    }
-
-    /// Tells `found` of every path whose object's number is `wanted`, reading
-    /// nothing but directories.
-    ///
-    /// # Errors
-    /// Whatever the system says.
-    pub fn paths_of(
-        &self,
-        wanted: &dyn Fn(u64) -> bool,
-        found: &mut dyn FnMut(Vec<u8>),
-    ) -> io::Result<()> {
-        let mut left: Vec<Vec<u8>> = vec![Vec::new()];
-        while let Some(path) = left.pop() {
-            let mut fd: Option<OwnedFd> = None;
-            let mut lost = false;
-            for name in path
-                .split(|byte| *byte == b'/')
-                .filter(|name| !name.is_empty())
-            {
-                let at = fd.as_ref().map_or(self.root.root.as_fd(), AsFd::as_fd);
-                match optional(open_at(at, name, DIRECTORY))? {
-                    Some(next) => fd = Some(next),
-                    None => lost = true,
-                }
-                if lost {
-                    break;
-                }
-            }
-            if lost {
-                continue;
-            }
-            let at = fd.as_ref().map_or(self.root.root.as_fd(), AsFd::as_fd);
-            for name in names(at, path.is_empty())? {
-                let full = join(&path, &name.name);
-                if wanted(name.inode) {
-                    found(full.clone());
-                }
-                let directory = match name.directory {
-                    Some(directory) => directory,
-                    None => stat(at, &name.name)?.is_some_and(|stat| {
-                        FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::Directory
-                    }),
-                };
-                if directory {
-                    left.push(full);
-                }
-            }
-        }
-        Ok(())
     }
 }
