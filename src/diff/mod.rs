@@ -173,11 +173,11 @@ impl Opened<'_> {
             let mut why = None;
             let called = match (&pair.relation, method) {
                 (Relation::OneSide, _) => "one-side",
+                (_, Method::Content) => "content",
                 (Relation::Same, _) => {
                     touched.insert(place.to_owned(), Touched::default());
                     "same"
                 }
-                (Relation::Unrelated, Method::Content) | (_, Method::Content) => "content",
                 (Relation::Unrelated, _) => {
                     why = Some("there is no common origin".to_owned());
                     "content"

@@ -437,8 +437,8 @@ pub fn holds(text: &str) -> Vec<String> {
 /// The paths in what `zfs diff -FH` printed of a dataset mounted on a directory,
 /// without that directory: each one named, of a rename both.
 ///
-/// Of an attribute that is kept in a hidden directory (`xattr=on`) it is the
-/// path of the file. What is open and has no name any more is left out.
+/// Of an attribute that is kept in a hidden directory (`xattr=dir`) the path of
+/// the file is among them. What is open and has no name any more is left out.
 ///
 /// # Errors
 /// Where a line is not one of `zfs diff`'s.
@@ -470,12 +470,13 @@ pub fn changes(text: &[u8], directory: &[u8]) -> Result<Vec<Vec<u8>>, ParseError
                 [b'/', path @ ..] => path,
                 _ => return Err(wrong("a path in the dataset's directory expected")),
             };
-            let hidden = b"<xattrdir>";
+            let hidden = b"/<xattrdir>";
             let end = path
                 .windows(hidden.len())
-                .position(|window| window == hidden)
-                .map_or(path.len(), |at| at.saturating_sub(1));
-            paths.push(path.get(..end).unwrap_or_default().to_owned());
+                .position(|window| window == hidden);
+            paths.extend(end.and_then(|end| path.get(..end)).map(<[u8]>::to_vec));
+            // Nothing keeps a file from being called so.
+            paths.push(path.to_owned());
         }
     }
     Ok(paths)
@@ -597,7 +598,8 @@ mod tests {
             +\tF\t/mnt/b/x/<xattrdir>/user.a\n\
             -\tF\t/mnt/b(on_delete_queue)\n\
             -\t@\t/mnt/b/l\n";
-        let expected: [&[u8]; 6] = [b"", b"a b", b"c\\\n\xff", b"d2/d", b"x", b"l"];
+        let hidden = b"x/<xattrdir>/user.a";
+        let expected: [&[u8]; 7] = [b"", b"a b", b"c\\\n\xff", b"d2/d", b"x", hidden, b"l"];
         assert_eq!(changes(text, b"/mnt/b").unwrap(), expected);
         assert_eq!(changes(b"M\tF\t/etc/x\n", b"/").unwrap(), [b"etc/x"]);
         for wrong in [

@@ -107,7 +107,7 @@ impl<'a> Edits<'a> {
 
     /// A file's own directory and places are never moved or removed.
     fn is_place(&self, path: &Path) -> bool {
-        ["etc", "var", "var/lib", "usr/local", "root"]
+        ["etc", "var/lib", "usr/local/only", "root"]
             .iter()
             .any(|place| self.root.join(place).starts_with(path))
     }
