@@ -14,6 +14,8 @@
 //! - [`adopt`]: a system that is there already: the table of known layouts
 //! - [`survey`]: one picture of pools, datasets, mounts, loader, unfinished work
 //! - [`marker`], [`intent`]: what this program writes into a pool
+//! - [`diff`]: what differs between two environments
+//! - [`packages`]: what packages are installed in a tree, the order of versions
 //!
 //! What is done:
 //! - [`plan`]: pure planners, one per request, and recovery
@@ -33,11 +35,13 @@ pub mod adopt;
 pub mod be;
 pub mod boot;
 pub mod cli;
+pub mod diff;
 pub mod execute;
 pub mod host;
 pub mod intent;
 pub mod marker;
 pub mod os;
+pub mod packages;
 pub mod plan;
 pub mod survey;
 pub mod sys;

@@ -12,6 +12,7 @@ mod completions;
 mod create;
 mod demo;
 mod destroy;
+mod diff;
 mod init;
 mod label;
 mod list;
@@ -139,6 +140,7 @@ pub enum Command {
     Mount(mount::Args),
     #[command(visible_alias = "umount")]
     Unmount(mount::UnmountArgs),
+    Diff(diff::Args),
     Rename(rename::Args),
     Snapshot(snapshot::Args),
     Rollback(rollback::Args),
@@ -165,6 +167,7 @@ impl Command {
             Self::Destroy(args) => format!("destroy {}", args.names()),
             Self::Mount(args) => format!("mount {}", args.name),
             Self::Unmount(args) => format!("unmount {}", args.name),
+            Self::Diff(args) => format!("compare {}", args.from),
             Self::Rename(args) => format!("rename {}", args.old),
             Self::Snapshot(_) => "take a snapshot".to_owned(),
             Self::Rollback(args) => format!("roll back to {}", args.target),
@@ -319,6 +322,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Destroy(args) => destroy::run(&context, &args),
         Command::Mount(args) => mount::run(&context, &args),
         Command::Unmount(args) => mount::run_unmount(&context, &args),
+        Command::Diff(args) => diff::run(&context, &args),
         Command::Rename(args) => rename::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args),
         Command::Rollback(args) => rollback::run(&context, args),

@@ -46,7 +46,7 @@ pub struct UnmountArgs {
     pub(super) name: BeName,
 }
 
-fn find<'a>(survey: &'a Survey, name: &BeName) -> Result<BootEnvironment<'a>, Trouble> {
+pub(super) fn find<'a>(survey: &'a Survey, name: &BeName) -> Result<BootEnvironment<'a>, Trouble> {
     survey.environment(name).ok_or_else(|| {
         Trouble::refused(format!(
             "there is no boot environment '{name}' under {}",
@@ -54,6 +54,23 @@ fn find<'a>(survey: &'a Survey, name: &BeName) -> Result<BootEnvironment<'a>, Tr
         ))
         .remedy(format!("there are: {}", survey.names()))
     })
+}
+
+/// Refuses an environment that cannot be mounted without a key.
+pub(super) fn keys_are_loaded(environment: &BootEnvironment<'_>) -> Result<(), Trouble> {
+    let locked = environment
+        .datasets()
+        .into_iter()
+        .find(|dataset| !dataset.key_loaded);
+    let Some(dataset) = locked else {
+        return Ok(());
+    };
+    let root = dataset.encryption_root.as_ref().unwrap_or(&dataset.name);
+    Err(Trouble::refused(format!(
+        "{} is encrypted and its key is not loaded",
+        dataset.name
+    ))
+    .remedy(format!("zfs load-key {root}")))
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
@@ -69,19 +86,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
             Trouble::refused(format!("{} is mounted on {directory} already", args.name)).into(),
         );
     }
-    if let Some(dataset) = environment
-        .datasets()
-        .into_iter()
-        .find(|dataset| !dataset.key_loaded)
-    {
-        let root = dataset.encryption_root.as_ref().unwrap_or(&dataset.name);
-        return Err(Trouble::refused(format!(
-            "{} is encrypted and its key is not loaded",
-            dataset.name
-        ))
-        .remedy(format!("zfs load-key {root}"))
-        .into());
-    }
+    keys_are_loaded(&environment)?;
     if context.dry_run {
         let shown = args
             .directory

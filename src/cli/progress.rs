@@ -1,9 +1,12 @@
 //! Progress on a terminal: a bar for transfers, nothing on a pipe.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::diff::Watch;
+use crate::diff::summary::escaped;
 use crate::execute::Progress;
 use crate::plan::{Action, Step};
 
@@ -65,5 +68,40 @@ impl Progress for Bar {
                 bar.finish_and_clear();
             }
         });
+    }
+}
+
+/// How many names a comparison has looked at, shown on a terminal.
+#[derive(Debug)]
+pub struct Counter<'a> {
+    bar: ProgressBar,
+    interrupted: &'a AtomicBool,
+}
+
+impl<'a> Counter<'a> {
+    /// On standard error, where that is a terminal; ends when `interrupted`.
+    #[must_use]
+    pub fn for_terminal(interrupted: &'a AtomicBool) -> Self {
+        let style =
+            ProgressStyle::with_template("{spinner} {human_pos} names, {per_sec} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(style);
+        Self { bar, interrupted }
+    }
+
+    /// Takes it away.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Watch for Counter<'_> {
+    fn looked_at(&self, path: &[u8]) -> bool {
+        self.bar.inc(1);
+        if self.bar.position().is_multiple_of(256) && !self.bar.is_hidden() {
+            self.bar.set_message(format!("/{}", escaped(path)));
+        }
+        !self.interrupted.load(Ordering::Relaxed)
     }
 }

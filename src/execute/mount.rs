@@ -1,6 +1,8 @@
 //! A boot environment mounted somewhere, whole: its root, its children at their
 //! own places below it, legacy children where its fstab says; all or nothing.
 
+use std::io;
+
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
 use cap_std_ext::cap_std::fs::Dir;
@@ -14,7 +16,7 @@ use crate::zfs::{Canmount, DatasetName, Mountpoint};
 
 /// A dataset and its place below the environment's root, without the leading
 /// slash.
-type Placed = (DatasetName, Utf8PathBuf);
+pub type Placed = (DatasetName, Utf8PathBuf);
 
 /// The children that have a mountpoint, in the order they are mounted.
 ///
@@ -41,38 +43,73 @@ pub fn places(survey: &Survey, environment: &BootEnvironment<'_>) -> Vec<Placed>
     placed
 }
 
-/// Where the environment's fstab puts its legacy datasets. It is read only where
-/// there are some, and then it has to be readable: without it the environment
-/// would not be whole.
-fn legacy_places(root: &Dir, environment: &BootEnvironment<'_>) -> std::io::Result<Vec<Placed>> {
-    let legacy: Vec<&DatasetName> = environment
+/// The datasets that only an fstab gives a place.
+fn legacy<'a>(environment: &BootEnvironment<'a>) -> Vec<&'a DatasetName> {
+    environment
         .datasets()
         .into_iter()
         .filter(|dataset| {
             dataset.mountpoint == Mountpoint::Legacy && dataset.guid != environment.guid()
         })
         .map(|dataset| &dataset.name)
-        .collect();
-    if legacy.is_empty() {
+        .collect()
+}
+
+/// The largest fstab that is read, bytes.
+const MAX_FSTAB: u64 = 4 << 20;
+
+/// The fstab of an environment. It is read only where it has legacy datasets,
+/// and then it has to be readable: without it the environment would not be
+/// whole.
+///
+/// # Errors
+/// Where it cannot be read, is no file, or leads out of the environment.
+pub fn read_fstab(root: &Dir, environment: &BootEnvironment<'_>) -> io::Result<Vec<u8>> {
+    if legacy(environment).is_empty() {
         return Ok(Vec::new());
     }
-    let fstab = match root.read(rewrite::FSTAB) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        read => read?,
-    };
+    match root.metadata(rewrite::FSTAB) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(found) if found.is_file() && found.len() <= MAX_FSTAB => root.read(rewrite::FSTAB),
+        Ok(_) => Err(io::Error::other(format!(
+            "it is no file of at most {MAX_FSTAB} bytes"
+        ))),
+    }
+}
+
+/// Where an fstab puts the legacy datasets of an environment.
+fn legacy_places(fstab: &[u8], environment: &BootEnvironment<'_>) -> io::Result<Vec<Placed>> {
+    let legacy = legacy(environment);
     let mut placed = Vec::new();
-    for (dataset, directory) in rewrite::mounts(&fstab) {
+    for (dataset, directory) in rewrite::mounts(fstab) {
         if !legacy.contains(&&dataset) {
             continue;
         }
         let directory = String::from_utf8(directory).map_err(|error| {
             let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            std::io::Error::other(format!("{dataset}: its directory {shown} is not UTF-8"))
+            io::Error::other(format!("{dataset}: its directory {shown} is not UTF-8"))
         })?;
         if let Ok(below) = Utf8Path::new(&directory).strip_prefix("/") {
             placed.push((dataset, below.to_owned()));
         }
     }
+    Ok(placed)
+}
+
+/// All children that have a place, also those with `mountpoint=legacy` that an
+/// fstab gives one, in the order they are mounted.
+///
+/// # Errors
+/// Where one of them has a place that cannot be written down.
+pub fn all_places(
+    survey: &Survey,
+    environment: &BootEnvironment<'_>,
+    fstab: &[u8],
+) -> io::Result<Vec<Placed>> {
+    let mut placed = places(survey, environment);
+    placed.extend(legacy_places(fstab, environment)?);
+    placed.sort_by(|(_, one), (_, other)| one.cmp(other));
     Ok(placed)
 }
 
@@ -123,13 +160,12 @@ fn mount_all(
     };
     one(&environment.root.name, directory.to_owned())?;
     let root = open(directory)?;
-    let legacy = legacy_places(&root, environment).map_err(Error::io(format!(
-        "read {}",
-        directory.join(rewrite::FSTAB)
-    )))?;
-    let mut placed = places(survey, environment);
-    placed.extend(legacy);
-    placed.sort_by(|(_, one), (_, other)| one.cmp(other));
+    let placed = read_fstab(&root, environment)
+        .and_then(|fstab| all_places(survey, environment, &fstab))
+        .map_err(Error::io(format!(
+            "read {}",
+            directory.join(rewrite::FSTAB)
+        )))?;
     for (dataset, below) in placed {
         prepare(&root, &below, readonly).map_err(Error::io(format!(
             "mount {dataset} on {}",

@@ -13,7 +13,10 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
 use super::mountinfo::{self, Entry};
-use super::{Error, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
+use super::{
+    Error, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace, Object, Platform,
+    Result,
+};
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
 
@@ -132,6 +135,37 @@ impl Linux {
     }
 }
 
+/// A mount namespace of this thread's own, of which nothing gets out.
+fn leave_namespace() -> io::Result<()> {
+    nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+    Ok(())
+}
+
+/// Mounts a dataset or snapshot so that nothing can be changed, and nothing in
+/// it be executed or opened as a device, through this mount.
+fn mount_readonly(object: &str, directory: &Utf8Path) -> io::Result<()> {
+    let none = None::<&str>;
+    let directory = directory.as_std_path();
+    let harmless =
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    let mount = |flags| nix::mount::mount(Some(object), directory, Some("zfs"), flags, none);
+    match mount(harmless | MsFlags::MS_RDONLY) {
+        Ok(()) => Ok(()),
+        // Mounted somewhere so that it can be written: a read-only one beside it
+        // is refused (zpl_get_tree in zpl_super.c), but not one that is made
+        // read-only afterwards, by itself.
+        Err(nix::errno::Errno::EBUSY) => {
+            mount(harmless)?;
+            let only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+            nix::mount::mount(none, directory, none, only | harmless, none)?;
+            Ok(())
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 impl Platform for Linux {
     fn root_dataset(&self) -> Result<Option<DatasetName>> {
         Ok(mountinfo::root(&self.mountinfo()?))
@@ -217,9 +251,7 @@ impl Platform for Linux {
             cause,
         };
         let body = || -> io::Result<()> {
-            nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
-            let none = None::<&str>;
-            nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            leave_namespace()?;
             let mut flags =
                 MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
             if !writable {
@@ -230,7 +262,7 @@ impl Platform for Linux {
                 directory.as_std_path(),
                 Some("zfs"),
                 flags,
-                none,
+                None::<&str>,
             )?;
             let done =
                 Dir::open_ambient_dir(&directory, ambient_authority()).and_then(|root| work(&root));
@@ -241,6 +273,67 @@ impl Platform for Linux {
         std::thread::scope(|scope| scope.spawn(body).join())
             .map_err(|_| told(io::Error::other("the thread that did it panicked")))?
             .map_err(told)
+    }
+
+    /// Mounted in a namespace that ends at once; the open directory keeps the
+    /// mount until it is closed.
+    fn open_files(&self, object: &Object) -> Result<Files> {
+        let directory = self.run.join("files");
+        self.directory(&directory)?;
+        let told = Error::io(format!("read the files of {object}"));
+        let body = || -> io::Result<Dir> {
+            leave_namespace()?;
+            mount_readonly(&object.to_string(), &directory)?;
+            Dir::open_ambient_dir(&directory, ambient_authority())
+        };
+        let root = std::thread::scope(|scope| scope.spawn(body).join())
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that did it panicked")));
+        Ok(Files {
+            root: root.map_err(told)?,
+            scratch: None,
+        })
+    }
+
+    fn with_mounted(&self, datasets: &[DatasetName], work: &mut MountedWork<'_>) -> Result<()> {
+        let own = self.read_own()?;
+        let parent = self.run.join("mounted");
+        self.directory(&parent)?;
+        let mut directories = Vec::new();
+        let mut missing = Vec::new();
+        for (number, dataset) in datasets.iter().enumerate() {
+            let mounts = own.iter().filter(|entry| entry.dataset == *dataset);
+            let mut mounts = mounts.map(|entry| &entry.directory);
+            match (mounts.next(), mounts.next()) {
+                (Some(directory), None) => directories.push(directory.clone()),
+                (Some(_), Some(_)) => {
+                    return Err(Error::Unexpected {
+                        attempted: format!("mount {dataset}"),
+                        detail: "it is mounted on several directories".to_owned(),
+                    });
+                }
+                (None, _) => {
+                    let directory = parent.join(number.to_string());
+                    self.directory(&directory)?;
+                    missing.push((dataset, directory.clone()));
+                    directories.push(directory);
+                }
+            }
+        }
+        let body = || -> Result<()> {
+            leave_namespace().map_err(Error::io("make a mount namespace"))?;
+            for (dataset, directory) in missing {
+                mount_readonly(dataset.as_str(), &directory)
+                    .map_err(Error::io(format!("mount {dataset} on {directory}")))?;
+            }
+            work(&directories);
+            Ok(())
+        };
+        std::thread::scope(|scope| scope.spawn(body).join()).unwrap_or_else(|_| {
+            Err(Error::Unexpected {
+                attempted: "work on mounted datasets".to_owned(),
+                detail: "the thread that did it panicked".to_owned(),
+            })
+        })
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {

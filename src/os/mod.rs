@@ -13,7 +13,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 use serde::Serialize;
 
-use crate::zfs::DatasetName;
+use crate::zfs::{DatasetName, SnapshotName};
 
 /// Why the operating system did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,47 @@ pub struct MountRequest {
     pub legacy: bool,
 }
 
+/// What has files: a dataset as it is now, or as it was in a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// As it is now.
+    Dataset(DatasetName),
+    /// As it was.
+    Snapshot(SnapshotName),
+}
+
+impl Object {
+    /// The dataset it is, or is a snapshot of.
+    #[must_use]
+    pub fn dataset(&self) -> DatasetName {
+        match self {
+            Self::Dataset(name) => name.clone(),
+            Self::Snapshot(name) => name.dataset(),
+        }
+    }
+}
+
+impl std::fmt::Display for Object {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dataset(name) => name.fmt(f),
+            Self::Snapshot(name) => name.fmt(f),
+        }
+    }
+}
+
+/// The files of one dataset or snapshot, for as long as this lives.
+#[derive(Debug)]
+pub struct Files {
+    /// Their root; nothing of another dataset is below it.
+    pub root: Dir,
+    /// Where they were copied to, in a simulation in memory.
+    pub scratch: Option<tempfile::TempDir>,
+}
+
+/// What is done while datasets are mounted on directories.
+pub type MountedWork<'a> = dyn FnMut(&[Utf8PathBuf]) + Send + 'a;
+
 /// Lets go of the lock when dropped.
 #[derive(Debug)]
 pub struct Lock {
@@ -161,6 +202,29 @@ pub trait Platform: Send + Sync {
         writable: bool,
         work: &mut FileWork<'_>,
     ) -> Result<()>;
+
+    /// Opens the files of one dataset or snapshot for reading: not those of the
+    /// datasets below it, and nothing that is mounted on it. Nobody sees it, and
+    /// it ends with what is returned or with this process, however that ends.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn open_files(&self, object: &Object) -> Result<Files>;
+
+    /// Has the datasets mounted while `work` runs, which is told where, and so
+    /// have the child processes it starts; nobody else sees it, and it ends with
+    /// `work` or with this process, however that ends. Where one is mounted
+    /// already, that is its directory.
+    ///
+    /// # Errors
+    /// Whatever the system says; [`Error::Unexpected`] in a simulation, where
+    /// there is no other program to see them.
+    fn with_mounted(&self, _datasets: &[DatasetName], _work: &mut MountedWork<'_>) -> Result<()> {
+        Err(Error::Unexpected {
+            attempted: "run zfs diff".to_owned(),
+            detail: "this is a simulated machine".to_owned(),
+        })
+    }
 
     /// A new empty directory to mount an environment on, that only root can
     /// have made.

@@ -487,6 +487,20 @@ pub trait Zfs: Send + Sync {
     /// Whatever ZFS says.
     fn rename(&self, from: &DatasetName, to: &DatasetName) -> Result<()>;
 
+    /// What `zfs diff -FH` prints of what changed from a snapshot to a dataset or
+    /// snapshot that came from it. Both datasets have to be mounted where this
+    /// thread sees them. Of a dataset ZFS takes a snapshot meanwhile.
+    ///
+    /// # Errors
+    /// Whatever ZFS says; [`ErrorKind::Unsupported`] in a simulation.
+    fn changes(&self, from: &SnapshotName, to: &str) -> Result<Vec<u8>> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("compare {from} with {to}"),
+            "this engine has no zfs diff",
+        ))
+    }
+
     /// Sets the pool's `bootfs`, or clears it.
     ///
     /// # Errors

@@ -12,6 +12,7 @@
 
 mod around;
 mod changes;
+mod diff;
 mod init;
 mod listing;
 mod machine;

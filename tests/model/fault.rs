@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use beadm_rs::os::{self, FileWork, Lock, Mount, MountRequest, Platform};
+use beadm_rs::os::{self, FileWork, Files, Lock, Mount, MountRequest, Object, Platform};
 use beadm_rs::zfs::sim::Sim;
 use beadm_rs::zfs::{
     CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
@@ -183,6 +183,10 @@ impl Platform for Faulty {
         self.or_os("work with files", || {
             self.sim.with_files(dataset, writable, work)
         })
+    }
+
+    fn open_files(&self, object: &Object) -> os::Result<Files> {
+        self.sim.open_files(object)
     }
 
     fn new_mount_directory(&self, name: &str) -> os::Result<Utf8PathBuf> {

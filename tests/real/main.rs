@@ -10,8 +10,10 @@
 )]
 
 mod disks;
+mod edits;
 mod fakes;
 mod machine;
+mod oracle;
 mod picture;
 mod ran;
 mod recorded;
@@ -28,6 +30,7 @@ mod crash_replay;
 mod crash_table;
 mod create;
 mod destroy;
+mod diff;
 mod differential;
 mod encryption;
 mod engine;

@@ -402,6 +402,19 @@ impl Zfs for Cli {
             .map(drop)
     }
 
+    fn changes(&self, from: &SnapshotName, to: &str) -> Result<Vec<u8>> {
+        let attempted = format!("compare {from} with {to}");
+        let arguments = words(&["diff", "-FH", from.as_str(), to]);
+        let finished = Self::run(&self.zfs, &attempted, &arguments, None)?;
+        // An object whose path it cannot tell is left out with a message and
+        // exit status 0 (libzfs_diff.c, write_inuse_diffs_one).
+        if finished.status.success() && finished.stderr.is_empty() {
+            Ok(finished.stdout)
+        } else {
+            Err(said(&attempted, &finished))
+        }
+    }
+
     fn set_bootfs(&self, pool: &PoolName, dataset: Option<&DatasetName>) -> Result<()> {
         let value = dataset.map(ToString::to_string).unwrap_or_default();
         let attempted = format!("set bootfs of {pool} to '{value}'");

@@ -14,13 +14,16 @@
 //! - [`pools`], [`tree`], [`properties`], [`settable`]: the listings
 //! - [`user_properties`], [`clones`], [`outcome`]: what channel programs return
 //! - [`holds`], [`send_size`]: about one snapshot
+//! - [`changes`]: what is different since a snapshot
 
+mod changes;
 mod pools;
 mod program;
 mod properties;
 mod snapshot;
 mod tree;
 
+pub use self::changes::changes;
 pub use self::pools::{POOL_COLUMNS, pools};
 pub use self::program::{Outcome, clones, outcome, user_properties};
 pub use self::properties::{PROPERTY_COLUMNS, properties, settable};

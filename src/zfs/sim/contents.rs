@@ -12,7 +12,7 @@ use super::files::{self, Node, Tree};
 use super::platform::filesystem;
 use super::refusal::{Refusal, Ruled};
 use super::state::{State, TreeId};
-use crate::os::{Error, FileWork, Platform as _, Result};
+use crate::os::{Error, FileWork, Files, Platform as _, Result};
 use crate::zfs::{DatasetName, NameError, SnapshotName};
 
 impl Sim {
@@ -79,6 +79,30 @@ impl Sim {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(attempted)(error)),
         }
+    }
+
+    /// The files of a tree, to be read: its own directory, or a copy of what is
+    /// in memory.
+    pub(super) fn open_tree(&self, tree: TreeId) -> io::Result<Files> {
+        let files = &self.inner.store.files;
+        if let Some(path) = files.path(tree) {
+            return Ok(Files {
+                root: Dir::open_ambient_dir(path, ambient_authority())?,
+                scratch: None,
+            });
+        }
+        let scratch = tempfile::tempdir()?;
+        let root = Utf8Path::from_path(scratch.path())
+            .ok_or_else(|| io::Error::other("the temporary directory's name is not UTF-8"))?;
+        let contents = files
+            .memory()
+            .and_then(|trees| trees.get(&tree).cloned())
+            .unwrap_or_default();
+        files::write_out(&contents, root)?;
+        Ok(Files {
+            root: Dir::open_ambient_dir(root, ambient_authority())?,
+            scratch: Some(scratch),
+        })
     }
 
     /// Lets `work` loose on a dataset's files, which are its own if it may write.

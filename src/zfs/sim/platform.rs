@@ -9,7 +9,9 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, State};
-use crate::os::{Error, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
+use crate::os::{
+    Error, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
+};
 use crate::sys::lock;
 use crate::zfs::{DatasetName, Kind, Zfs as _};
 
@@ -234,6 +236,25 @@ impl Platform for Sim {
         self.change(|change| change.settle(dataset))
             .map_err(refused)?;
         done.map_err(Error::io(attempted()))
+    }
+
+    fn open_files(&self, object: &Object) -> Result<Files> {
+        let attempted = || format!("read the files of {object}");
+        let refused = |refusal: Refusal| refusal.platform(attempted());
+        let state = self.state().map_err(refused)?;
+        let tree = match object {
+            Object::Dataset(name) => {
+                let head = state.head(name).map_err(refused)?;
+                mountable(&state, head).map_err(refused)?;
+                head.tree
+            }
+            Object::Snapshot(name) => {
+                let head = state.head(&name.dataset()).map_err(refused)?;
+                mountable(&state, head).map_err(refused)?;
+                state.snap(name).map_err(refused)?.tree
+            }
+        };
+        self.open_tree(tree).map_err(Error::io(attempted()))
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {
