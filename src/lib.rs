@@ -11,6 +11,7 @@
 //!
 //! What there is:
 //! - [`be`]: boot environments, their names, their space, the names in their files
+//! - [`check`]: whether an environment can boot: a list of named findings
 //! - [`survey`]: one picture of pools, datasets, mounts, loader, unfinished work
 //! - [`marker`], [`intent`]: what this program writes into a pool
 //!
@@ -30,6 +31,7 @@
 
 pub mod be;
 pub mod boot;
+pub mod check;
 pub mod cli;
 pub mod execute;
 pub mod host;

@@ -14,7 +14,7 @@ use crate::zfs::{Canmount, DatasetName, Mountpoint};
 
 /// A dataset and its place below the environment's root, without the leading
 /// slash.
-type Placed = (DatasetName, Utf8PathBuf);
+pub type Placed = (DatasetName, Utf8PathBuf);
 
 /// The children that have a mountpoint, in the order they are mounted.
 ///
@@ -42,7 +42,8 @@ pub fn places(survey: &Survey, environment: &BootEnvironment<'_>) -> Vec<Placed>
 }
 
 /// Where an fstab puts legacy datasets of the environment.
-fn legacy_places(fstab: &str, environment: &BootEnvironment<'_>) -> Vec<Placed> {
+#[must_use]
+pub fn legacy_places(fstab: &str, environment: &BootEnvironment<'_>) -> Vec<Placed> {
     let legacy: Vec<&DatasetName> = environment
         .datasets()
         .into_iter()

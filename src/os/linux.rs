@@ -12,7 +12,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
-use super::{Error, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
+use super::{EachWork, Error, Facts, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
 
@@ -168,6 +168,109 @@ impl Linux {
     }
 }
 
+/// The firmware's variable: four bytes of attributes, then its value.
+const SECURE_BOOT: &str =
+    "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+/// A dataset's files in this thread's namespace, seen by nobody else.
+fn mount_privately(dataset: &DatasetName, directory: &Utf8Path, writable: bool) -> io::Result<Dir> {
+    let none = None::<&str>;
+    let mount = |flags: MsFlags| {
+        let source = Some(dataset.as_str());
+        nix::mount::mount(source, directory.as_std_path(), Some("zfs"), flags, none)
+    };
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+    if writable {
+        mount(flags)?;
+    } else {
+        match mount(flags | MsFlags::MS_RDONLY) {
+            // Mounted elsewhere for writing, and a file system is read-only for
+            // all or for none (zpl_get_tree); this mount of it can be.
+            Err(nix::errno::Errno::EBUSY) => {
+                mount(flags)?;
+                let flags = flags | MsFlags::MS_RDONLY | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
+                nix::mount::mount(none, directory.as_std_path(), none, flags, none)?;
+            }
+            other => other?,
+        }
+    }
+    Dir::open_ambient_dir(directory, ambient_authority())
+}
+
+impl Linux {
+    /// In a mount namespace of its own, private to one thread: nobody sees the
+    /// mounts, and they end with the thread or the process, however that ends.
+    fn privately(
+        &self,
+        datasets: &[DatasetName],
+        writable: bool,
+        work: &mut EachWork<'_>,
+    ) -> Result<()> {
+        let directory = self.run.join("files");
+        self.directory(&directory)?;
+        let names: Vec<&str> = datasets.iter().map(DatasetName::as_str).collect();
+        let attempted = format!("work on the files of {}", names.join(", "));
+        let told = |cause: io::Error| Error::Io {
+            attempted: attempted.clone(),
+            cause,
+        };
+        let body = || -> io::Result<()> {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
+            let none = None::<&str>;
+            nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            // One over the other: each was opened before it was hidden.
+            let dirs = datasets
+                .iter()
+                .map(|dataset| mount_privately(dataset, &directory, writable))
+                .collect::<io::Result<Vec<Dir>>>()?;
+            let done = work(&dirs);
+            drop(dirs);
+            // Waits for the writes, which would else be reported to nobody.
+            let unmounted = datasets.iter().try_for_each(|_| {
+                nix::mount::umount2(directory.as_std_path(), MntFlags::UMOUNT_NOFOLLOW)
+            });
+            done.and(unmounted.map_err(io::Error::from))
+        };
+        std::thread::scope(|scope| scope.spawn(body).join())
+            .map_err(|_| told(io::Error::other("the thread that did it panicked")))?
+            .map_err(told)
+    }
+
+    /// What is mounted where kernels may be and is no dataset.
+    fn boot_places(&self) -> Vec<(Utf8PathBuf, Dir)> {
+        let mounts = || fs::read_to_string(self.proc.join("self/mountinfo")).unwrap_or_default();
+        for place in BOOT_PLACES {
+            if kind_of(&mounts(), place).as_deref() == Some("autofs") {
+                // Looking into it mounts it.
+                let _ = fs::read_dir(place);
+            }
+        }
+        let mounts = mounts();
+        BOOT_PLACES
+            .iter()
+            .filter(|place| {
+                kind_of(&mounts, place).is_some_and(|kind| kind != "zfs" && kind != "autofs")
+            })
+            .filter_map(|place| {
+                let dir = Dir::open_ambient_dir(place, ambient_authority()).ok()?;
+                Some((Utf8PathBuf::from(place.trim_start_matches('/')), dir))
+            })
+            .collect()
+    }
+}
+
+/// Where kernels are when they are in no dataset.
+const BOOT_PLACES: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
+
+/// The type of the file system mounted last on a directory.
+fn kind_of(mountinfo: &str, directory: &str) -> Option<String> {
+    let line = mountinfo
+        .lines()
+        .rfind(|line| line.split(' ').nth(4) == Some(directory))?;
+    let (_, after) = line.split_once(" - ")?;
+    after.split(' ').next().map(str::to_owned)
+}
+
 impl Platform for Linux {
     fn root_dataset(&self) -> Result<Option<DatasetName>> {
         // The last mount on a directory is the one that is seen.
@@ -244,46 +347,41 @@ impl Platform for Linux {
         }
     }
 
-    /// In a mount namespace of its own, private to one thread: nobody sees the
-    /// mount, and it ends with the thread or the process, however that ends.
     fn with_files(
         &self,
         dataset: &DatasetName,
         writable: bool,
         work: &mut FileWork<'_>,
     ) -> Result<()> {
-        let directory = self.run.join("files");
-        self.directory(&directory)?;
-        let attempted = format!("work on the files of {dataset}");
-        let told = |cause: io::Error| Error::Io {
-            attempted: attempted.clone(),
-            cause,
-        };
-        let body = || -> io::Result<()> {
-            nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
-            let none = None::<&str>;
-            nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-            let mut flags =
-                MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-            if !writable {
-                flags |= MsFlags::MS_RDONLY;
-            }
-            nix::mount::mount(
-                Some(dataset.as_str()),
-                directory.as_std_path(),
-                Some("zfs"),
-                flags,
-                none,
-            )?;
-            let done =
-                Dir::open_ambient_dir(&directory, ambient_authority()).and_then(|root| work(&root));
-            // Waits for the writes, which would else be reported to nobody.
-            let unmounted = nix::mount::umount2(directory.as_std_path(), MntFlags::UMOUNT_NOFOLLOW);
-            done.and(unmounted.map_err(io::Error::from))
-        };
-        std::thread::scope(|scope| scope.spawn(body).join())
-            .map_err(|_| told(io::Error::other("the thread that did it panicked")))?
-            .map_err(told)
+        self.privately(std::slice::from_ref(dataset), writable, &mut |dirs| {
+            dirs.iter().try_for_each(&mut *work)
+        })
+    }
+
+    fn with_each(&self, datasets: &[DatasetName], work: &mut EachWork<'_>) -> Result<()> {
+        self.privately(datasets, false, work)
+    }
+
+    fn facts(&self) -> Facts {
+        let text = |path: &Utf8Path| fs::read_to_string(path).unwrap_or_default();
+        let module = "/sys/module/spl/parameters/spl_hostid";
+        let hostid = text(module.into())
+            .trim()
+            .parse::<u64>()
+            .ok()
+            .and_then(|hostid| u32::try_from(hostid & 0xffff_ffff).ok())
+            .filter(|hostid| *hostid != 0)
+            .or_else(|| {
+                // As get_system_hostid() of libzfs does.
+                let file = fs::read("/etc/hostid").ok()?;
+                crate::check::initramfs::hostid(&file)
+            });
+        Facts {
+            hostid,
+            command_line: text(&self.proc.join("cmdline")),
+            secure_boot: fs::read(SECURE_BOOT).is_ok_and(|bytes| bytes.get(4) == Some(&1)),
+            boot: self.boot_places(),
+        }
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {
@@ -360,6 +458,14 @@ mod tests {
             ]
             .map(|(dataset, directory)| (dataset.to_owned(), directory.to_owned()))
         );
+    }
+
+    #[test]
+    fn the_last_mount_on_a_directory_tells_its_type() {
+        assert_eq!(kind_of(MOUNTINFO, "/boot/efi").as_deref(), Some("vfat"));
+        assert_eq!(kind_of(MOUNTINFO, "/").as_deref(), Some("zfs"));
+        assert_eq!(kind_of(MOUNTINFO, "/efi"), None);
+        assert_eq!(kind_of("rubbish", "/"), None);
     }
 
     #[test]

@@ -433,6 +433,15 @@ pub trait Zfs: Send + Sync {
     /// [`ErrorKind::NotFound`] and whatever else ZFS says.
     fn properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>>;
 
+    /// The features of a pool that are active (zpool-features(7)), without
+    /// `feature@`; none where the engine has no such thing.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn active_features(&self, _pool: &PoolName) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// The tags that hold a snapshot.
     ///
     /// # Errors

@@ -425,6 +425,15 @@ pub fn send_size(text: &str) -> Result<u64, ParseError> {
         .ok_or_else(|| fail(1, "a line 'size' expected", text))
 }
 
+/// Reads the active features out of `zpool get -H -o property,value all`.
+#[must_use]
+pub fn active_features(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("feature@")?.strip_suffix("\tactive"))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Reads `zfs holds -H`: the tags of one snapshot.
 #[must_use]
 pub fn holds(text: &str) -> Vec<String> {
@@ -511,6 +520,14 @@ mod tests {
         for bad in ["", "{}", r#"{"return":{"p/a":{"a:b":"lzz"}}}"#] {
             assert!(user_properties(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_active_features_are_those_and_no_others() {
+        let text = "size\t1G\nfeature@lz4_compress\tactive\nfeature@edonr\tenabled\n\
+            feature@draid\tdisabled\ncomment\tfeature@x active\nfeature@head_errlog\tactive\n";
+        assert_eq!(active_features(text), ["lz4_compress", "head_errlog"]);
+        assert_eq!(active_features(""), Vec::<String>::new());
     }
 
     #[test]

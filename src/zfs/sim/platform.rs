@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, State};
-use crate::os::{Error, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
+use crate::os::{Error, Facts, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
 use crate::sys::lock;
 use crate::zfs::{DatasetName, Kind, Zfs as _};
 
@@ -234,6 +234,23 @@ impl Platform for Sim {
         self.change(|change| change.settle(dataset))
             .map_err(refused)?;
         done.map_err(Error::io(attempted()))
+    }
+
+    /// A simulated machine has the hostid that the running system's file says,
+    /// and no firmware.
+    fn facts(&self) -> Facts {
+        let mut hostid = None;
+        if let Ok(Some(root)) = self.root_dataset() {
+            // Without the file there is no hostid, as on a real machine.
+            let _ = self.with_files(&root, false, &mut |dir| {
+                hostid = crate::check::initramfs::hostid(&dir.read("etc/hostid")?);
+                Ok(())
+            });
+        }
+        Facts {
+            hostid,
+            ..Facts::default()
+        }
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {
