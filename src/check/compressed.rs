@@ -220,7 +220,11 @@ impl<R: Read> Read for Frames<R> {
                 Magic::Compressed(next) if next == self.compression => {
                     self.decoder = Some(Decoder::new(next, input)?);
                 }
-                _ => return Err(io::Error::other("something else follows what is compressed")),
+                _ => {
+                    return Err(io::Error::other(
+                        "something else follows what is compressed",
+                    ));
+                }
             }
         }
     }

@@ -31,7 +31,10 @@ pub(super) fn machine(survey: &Survey, found: &mut Findings) {
     }
     let own = survey.pools.values().filter(|pool| {
         pool.name == survey.beroot.pool()
-            || survey.boot_roots.iter().any(|root| root.pool() == pool.name)
+            || survey
+                .boot_roots
+                .iter()
+                .any(|root| root.pool() == pool.name)
     });
     for pool in own {
         health(pool, found);
@@ -52,7 +55,10 @@ pub(super) fn machine(survey: &Survey, found: &mut Findings) {
     {
         found.add(
             &FAILBACK_GONE,
-            format!("what was active before {} is gone: there is no failback", current.name()),
+            format!(
+                "what was active before {} is gone: there is no failback",
+                current.name()
+            ),
             "beadm-rs create one that can be gone back to, before the next change",
         );
     }
@@ -100,7 +106,10 @@ pub(super) fn environment(
     } else if !has_root_mountpoint(survey, root) {
         found.add(
             &ROOT_MOUNTPOINT,
-            format!("the mountpoint of {} is {} and not /", root.name, root.mountpoint),
+            format!(
+                "the mountpoint of {} is {} and not /",
+                root.name, root.mountpoint
+            ),
             format!("zfs set mountpoint=/ {}", root.name),
         );
     }
@@ -119,17 +128,27 @@ pub(super) fn environment(
         );
     }
     others(survey, environment, found);
-    if let Some(locked) = environment.datasets().iter().find(|dataset| !dataset.key_loaded) {
+    if let Some(locked) = environment
+        .datasets()
+        .iter()
+        .find(|dataset| !dataset.key_loaded)
+    {
         let key = locked.encryption_root.as_ref().unwrap_or(&locked.name);
         found.add(
             &KEY_NOT_LOADED,
-            format!("{} is encrypted, its key is not loaded, and its files were not looked at", locked.name),
+            format!(
+                "{} is encrypted, its key is not loaded, and its files were not looked at",
+                locked.name
+            ),
             format!("zfs load-key {key}"),
         );
     }
     let hanging = environment.datasets().into_iter().find_map(|dataset| {
         let from = dataset.origin.as_ref()?.dataset();
-        let own = environment.roots().iter().any(|root| from.is_within(&root.name));
+        let own = environment
+            .roots()
+            .iter()
+            .any(|root| from.is_within(&root.name));
         (!own).then_some((&dataset.name, from))
     });
     if let Some((dataset, from)) = hanging
@@ -172,7 +191,10 @@ fn others(survey: &Survey, environment: &BootEnvironment<'_>, found: &mut Findin
         };
         found.add(
             &MOUNTED_BY_OTHERS,
-            format!("{}{more}: canmount=on mounts it under any environment that boots", first.name),
+            format!(
+                "{}{more}: canmount=on mounts it under any environment that boots",
+                first.name
+            ),
             format!("zfs set canmount=noauto {}", first.name),
         );
     }

@@ -21,7 +21,11 @@ pub(super) fn mountpoints(subject: &Subject<'_>, fstab: &str) -> Vec<(Utf8PathBu
         .map(|(dataset, at)| (at, dataset.to_string()));
     let of_environments = |name: &crate::zfs::DatasetName| {
         name.is_within(&subject.survey.beroot)
-            || subject.survey.boot_roots.iter().any(|root| name.is_within(root))
+            || subject
+                .survey
+                .boot_roots
+                .iter()
+                .any(|root| name.is_within(root))
     };
     // Mounts of a rescue system say nothing about the one in the pool.
     let booted = subject.survey.running.is_some();
@@ -43,7 +47,9 @@ pub(super) fn findings(subject: &Subject<'_>, tree: &Tree<'_>, fstab: &str, foun
             .iter()
             .filter(|part| !part.foreign && part.at != at)
             .find_map(|part| Some((part, at.strip_prefix(&part.at).ok()?)));
-        let Some((part, below)) = holder else { continue };
+        let Some((part, below)) = holder else {
+            continue;
+        };
         let count = entries(part.dir, below);
         if count == 0 {
             continue;
@@ -51,22 +57,30 @@ pub(super) fn findings(subject: &Subject<'_>, tree: &Tree<'_>, fstab: &str, foun
         let many = if count >= MANY { " or more" } else { "" };
         found.add(
             &HIDDEN_FILES,
-            format!("{count}{many} entries of /{at} in {} lie hidden under {dataset}", part.name),
-            format!("move them into {dataset}, or remove them from {}", part.name),
+            format!(
+                "{count}{many} entries of /{at} in {} lie hidden under {dataset}",
+                part.name
+            ),
+            format!(
+                "move them into {dataset}, or remove them from {}",
+                part.name
+            ),
         );
     }
 }
 
 /// How many entries a directory has, if every name on the way is a directory.
 fn entries(dir: &Dir, path: &Utf8Path) -> usize {
-    let straight = path.ancestors().filter(|part| !part.as_str().is_empty()).all(|part| {
-        match dir.symlink_metadata(part) {
+    let straight = path
+        .ancestors()
+        .filter(|part| !part.as_str().is_empty())
+        .all(|part| match dir.symlink_metadata(part) {
             Ok(metadata) => metadata.is_dir(),
             Err(error) => !is_absent(&error),
-        }
-    });
+        });
     if !straight {
         return 0;
     }
-    dir.read_dir(path).map_or(0, |entries| entries.take(MANY).count())
+    dir.read_dir(path)
+        .map_or(0, |entries| entries.take(MANY).count())
 }

@@ -104,8 +104,13 @@ pub fn read(initramfs: impl Read) -> Result<Contents, Trouble> {
                 // Whatever follows what is compressed is its own business.
                 let unpack = || -> io::Result<()> {
                     let mut inner = Input::new(Frames::new(compression, input)?);
+                    let before = contents.entries;
                     while inner.skip_zeros()? {
                         archive(&mut inner, &mut contents, &mut budget)?;
+                    }
+                    // Some decoders end without a word where their input does.
+                    if contents.entries == before {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                     Ok(())
                 };
@@ -340,7 +345,7 @@ mod tests {
     #[test]
     fn a_size_beyond_all_bounds_is_damage_and_takes_no_memory() {
         let mut archive = cpio(&[("x", b"")]);
-        archive[6 + 8 * 6..6 + 8 * 7].copy_from_slice(b"ffffffff");
+        archive[6 + 8 * 6..6 + 8 * 7].copy_from_slice(b"7fffffff");
         assert_eq!(
             read(archive.as_slice()),
             Err(Trouble::Damaged("it ends too early".to_owned()))

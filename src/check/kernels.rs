@@ -75,7 +75,10 @@ fn modules(tree: &Tree<'_>) -> Vec<String> {
         let at = |file: &str| tree.file(format!("lib/modules/{version}/{file}")).is_some();
         at("modules.dep") || at("modules.order") || at("modules.builtin")
     };
-    tree.names("lib/modules").into_iter().filter(is_tree).collect()
+    tree.names("lib/modules")
+        .into_iter()
+        .filter(is_tree)
+        .collect()
 }
 
 /// The version of the kernel whose file ends so: mostly that is the version;
@@ -167,7 +170,9 @@ fn unified(tree: &Tree<'_>) -> Vec<(Entry, image::Image)> {
         .flat_map(|directory| {
             let mut names = tree.names(&directory);
             names.retain(|name| name.to_ascii_lowercase().ends_with(".efi"));
-            names.into_iter().map(move |name| format!("{directory}/{name}"))
+            names
+                .into_iter()
+                .map(move |name| format!("{directory}/{name}"))
         })
         .filter_map(|path| {
             let entry = tree.file(&path)?;
@@ -200,7 +205,10 @@ pub(super) fn findings(
         match unified.as_slice() {
             [] if !unseen.is_empty() => found.add(
                 &BOOT_NOT_VISIBLE,
-                format!("{} is not mounted here, and was not looked at", unseen.join(", ")),
+                format!(
+                    "{} is not mounted here, and was not looked at",
+                    unseen.join(", ")
+                ),
                 "mount it, and check again",
             ),
             [] => found.add(
@@ -216,12 +224,20 @@ pub(super) fn findings(
                     "build the image again inside it, with root=zfs:AUTO or its own name",
                 );
             }
-            images => unsigned(subject, images.iter().map(|(entry, image)| (entry, image)), found),
+            images => unsigned(
+                subject,
+                images.iter().map(|(entry, image)| (entry, image)),
+                found,
+            ),
         }
         return;
     };
     let opened = tree.open(&newest.image.path).and_then(image::read);
-    unsigned(subject, opened.iter().map(|image| (&newest.image, image)), found);
+    unsigned(
+        subject,
+        opened.iter().map(|image| (&newest.image, image)),
+        found,
+    );
     for (definition, what) in structure(subject, tree, &modules, newest) {
         found.add(definition, what, again(tree, newest));
     }
@@ -278,12 +294,17 @@ fn is_static(tree: &Tree<'_>, version: &str) -> bool {
 fn again(tree: &Tree<'_>, kernel: &Kernel) -> String {
     let version = &kernel.version;
     let commands = [
-        ("usr/sbin/update-initramfs", format!("update-initramfs -c -k {version}")),
+        (
+            "usr/sbin/update-initramfs",
+            format!("update-initramfs -c -k {version}"),
+        ),
         ("usr/bin/dracut", format!("dracut --force --kver {version}")),
         ("usr/bin/mkinitcpio", "mkinitcpio -P".to_owned()),
         ("sbin/mkinitfs", format!("mkinitfs {version}")),
     ];
-    let command = commands.into_iter().find(|(program, _)| tree.file(program).is_some());
+    let command = commands
+        .into_iter()
+        .find(|(program, _)| tree.file(program).is_some());
     match command {
         Some((_, command)) => format!("inside it: {command}"),
         None => format!("install the kernel {version}, its zfs module and its initramfs again"),
@@ -302,7 +323,10 @@ fn unsigned<'a>(
     for (entry, _) in images.filter(|(_, image)| !image.signed) {
         found.add(
             &KERNEL_UNSIGNED,
-            format!("Secure Boot is on, and /{} carries no signature", entry.path),
+            format!(
+                "Secure Boot is on, and /{} carries no signature",
+                entry.path
+            ),
             "sign it with a key the firmware or shim knows (sbsign)",
         );
     }
@@ -311,13 +335,16 @@ fn unsigned<'a>(
 /// The zfs module of a kernel in /lib/modules.
 fn zfs_module(tree: &Tree<'_>, version: &str) -> Option<Entry> {
     let directory = format!("lib/modules/{version}");
-    let list = tree.text(format!("{directory}/modules.dep")).unwrap_or_default();
+    let list = tree
+        .text(format!("{directory}/modules.dep"))
+        .unwrap_or_default();
     list.lines()
         .filter_map(|line| line.split_once(':'))
         .map(|(path, _)| path)
         .filter(|path| {
             let file = path.rsplit('/').next().unwrap_or_default();
-            file.split_once('.').is_some_and(|(name, end)| name == "zfs" && end.starts_with("ko"))
+            file.split_once('.')
+                .is_some_and(|(name, end)| name == "zfs" && end.starts_with("ko"))
         })
         .find_map(|path| tree.file(format!("{directory}/{path}")))
 }
@@ -325,9 +352,15 @@ fn zfs_module(tree: &Tree<'_>, version: &str) -> Option<Entry> {
 /// Arguments by which an initramfs imports the pool whatever its hostid.
 fn imports_anyway(command_line: &str) -> bool {
     command_line.split_whitespace().any(|word| {
-        ["spl_hostid=", "spl.spl_hostid=", "zfs_force=", "zfsforce=", "zfs.force="]
-            .iter()
-            .any(|begin| word.to_ascii_lowercase().starts_with(begin))
+        [
+            "spl_hostid=",
+            "spl.spl_hostid=",
+            "zfs_force=",
+            "zfsforce=",
+            "zfs.force=",
+        ]
+        .iter()
+        .any(|begin| word.to_ascii_lowercase().starts_with(begin))
     })
 }
 
@@ -365,7 +398,11 @@ fn contents(
                 initramfs::Trouble::Opaque(_) => &INITRAMFS_OPAQUE,
                 _ => &INITRAMFS_DAMAGED,
             };
-            found.add(definition, format!("/{path}: {trouble}"), again(tree, kernel));
+            found.add(
+                definition,
+                format!("/{path}: {trouble}"),
+                again(tree, kernel),
+            );
             return;
         }
     };
@@ -385,21 +422,32 @@ fn contents(
         && read.hostid != Some(hostid)
         && !imports_anyway(&subject.facts.command_line)
     {
-        let other = read.hostid.map_or_else(|| "none".to_owned(), |other| format!("{other:08x}"));
+        let other = read
+            .hostid
+            .map_or_else(|| "none".to_owned(), |other| format!("{other:08x}"));
         found.add(
             &INITRAMFS_OTHER_HOSTID,
             format!("the pool was imported by hostid {hostid:08x}, and /{path} has {other}"),
-            format!("zgenhostid -f {hostid:08x} inside it, and {}", again(tree, kernel)),
+            format!(
+                "zgenhostid -f {hostid:08x} inside it, and {}",
+                again(tree, kernel)
+            ),
         );
     }
-    let pool = subject.survey.pools.get(&subject.environment.root.name.pool());
+    let pool = subject
+        .survey
+        .pools
+        .get(&subject.environment.root.name.pool());
     if let Some(cache) = &read.cache
         && let Some(pool) = pool
         && !initramfs::cached_pools(cache).contains(&pool.guid.0)
     {
         found.add(
             &INITRAMFS_STALE_CACHE,
-            format!("the zpool.cache in /{path} does not name pool {}", pool.name),
+            format!(
+                "the zpool.cache in /{path} does not name pool {}",
+                pool.name
+            ),
             again(tree, kernel),
         );
     }
@@ -420,7 +468,10 @@ fn copies(tree: &Tree<'_>, kernels: &[Kernel], found: &mut Findings) {
             found.add(
                 &KERNEL_COPY_DIFFERS,
                 format!("/{} is not the same as /{}", copy.image.path, own.path),
-                format!("kernel-install add {} /{} inside it", copy.version, own.path),
+                format!(
+                    "kernel-install add {} /{} inside it",
+                    copy.version, own.path
+                ),
             );
         }
     }
@@ -474,7 +525,12 @@ mod unit {
 
     #[test]
     fn what_imports_whatever_the_hostid_is_known() {
-        for line in ["quiet spl.spl_hostid=0x1", "zfs_force=1", "zfs.force=1", "spl_hostid=1"] {
+        for line in [
+            "quiet spl.spl_hostid=0x1",
+            "zfs_force=1",
+            "zfs.force=1",
+            "spl_hostid=1",
+        ] {
             assert!(imports_anyway(line), "{line}");
         }
         assert!(!imports_anyway("root=ZFS=rpool/ROOT/zfs_force ro"));

@@ -71,6 +71,18 @@ impl Subject<'_> {
     }
 }
 
+/// What is known of the machine that would boot: this one, where it runs from
+/// one of the environments. A rescue system's hostid and ESP say nothing about
+/// the machine whose pool it looks at.
+#[must_use]
+pub fn facts(host: &Host, survey: &Survey) -> Facts {
+    if host.altroot.is_none() && survey.running.is_some() {
+        host.platform.facts()
+    } else {
+        Facts::default()
+    }
+}
+
 /// What the machine shows beside its environments.
 #[must_use]
 pub fn machine(survey: &Survey) -> Vec<Finding> {
@@ -90,7 +102,11 @@ pub fn environment(
 ) -> Vec<Finding> {
     let mut found = Findings::about(Some(environment.name()));
     datasets::environment(survey, environment, &mut found);
-    if environment.datasets().iter().all(|dataset| dataset.key_loaded) {
+    if environment
+        .datasets()
+        .iter()
+        .all(|dataset| dataset.key_loaded)
+    {
         let subject = Subject {
             survey,
             environment,
@@ -136,8 +152,12 @@ fn children(subject: &Subject<'_>, fstab: &str) -> Vec<(DatasetName, Utf8PathBuf
     let mountpoints = hidden::mountpoints(subject, fstab);
     let holds = |at: &Utf8Path| {
         at.starts_with("boot")
-            || LOOKED_INTO.iter().any(|path| Utf8Path::new(path).starts_with(at))
-            || mountpoints.iter().any(|(below, _)| below.starts_with(at) && below != at)
+            || LOOKED_INTO
+                .iter()
+                .any(|path| Utf8Path::new(path).starts_with(at))
+            || mountpoints
+                .iter()
+                .any(|(below, _)| below.starts_with(at) && below != at)
     };
     let mut placed = mount::places(subject.survey, subject.environment);
     placed.extend(mount::legacy_places(fstab, subject.environment));
@@ -189,7 +209,11 @@ fn look(
     found: &mut Findings,
 ) -> Option<PoolName> {
     let placed = std::iter::once((subject.environment.root.name.as_str(), Utf8PathBuf::new()))
-        .chain(children.iter().map(|(name, at)| (name.as_str(), at.clone())));
+        .chain(
+            children
+                .iter()
+                .map(|(name, at)| (name.as_str(), at.clone())),
+        );
     let own = || {
         placed
             .clone()

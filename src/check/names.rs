@@ -24,7 +24,9 @@ pub(super) fn fstab(text: &str) -> Vec<FstabLine> {
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| {
-            let mut fields = line.split_whitespace().map(|field| field.replace("\\040", " "));
+            let mut fields = line
+                .split_whitespace()
+                .map(|field| field.replace("\\040", " "));
             Some(FstabLine {
                 device: fields.next()?,
                 directory: fields.next()?,
@@ -77,7 +79,11 @@ pub(super) fn findings(subject: &Subject<'_>, tree: &Tree<'_>, found: &mut Findi
     let own = &subject.environment.root.name;
     let edit = |file: &str| format!("correct /{file} in {}", subject.environment.name());
     for line in fstab(&tree.text(rewrite::FSTAB).unwrap_or_default()) {
-        let dataset = line.device.parse::<DatasetName>().ok().filter(|_| line.kind == "zfs");
+        let dataset = line
+            .device
+            .parse::<DatasetName>()
+            .ok()
+            .filter(|_| line.kind == "zfs");
         let is_own = dataset.as_ref() == Some(own);
         if line.directory == "/" && !is_own {
             found.add(
@@ -91,15 +97,24 @@ pub(super) fn findings(subject: &Subject<'_>, tree: &Tree<'_>, found: &mut Findi
         if let Some(other) = subject.other_environment(&dataset) {
             found.add(
                 &FSTAB_OTHER_ENVIRONMENT,
-                format!("/etc/fstab mounts {dataset} of {other} on {}", line.directory),
+                format!(
+                    "/etc/fstab mounts {dataset} of {other} on {}",
+                    line.directory
+                ),
                 edit(rewrite::FSTAB),
             );
         } else if subject.is_own_but_missing(&dataset)
-            && !line.options.split(',').any(|option| matches!(option, "nofail" | "noauto"))
+            && !line
+                .options
+                .split(',')
+                .any(|option| matches!(option, "nofail" | "noauto"))
         {
             found.add(
                 &FSTAB_MISSING_DATASET,
-                format!("/etc/fstab mounts {dataset} on {}, and it is not there", line.directory),
+                format!(
+                    "/etc/fstab mounts {dataset} on {}, and it is not there",
+                    line.directory
+                ),
                 edit(rewrite::FSTAB),
             );
         }
@@ -154,7 +169,10 @@ mod tests {
         for (line, root) in [
             ("root=ZFS=rpool/ROOT/a ro quiet", Some("rpool/ROOT/a")),
             ("ro root=zfs:rpool/ROOT/a", Some("rpool/ROOT/a")),
-            ("GRUB_CMDLINE_LINUX=\"root=ZFS=rpool/ROOT/a\"", Some("rpool/ROOT/a")),
+            (
+                "GRUB_CMDLINE_LINUX=\"root=ZFS=rpool/ROOT/a\"",
+                Some("rpool/ROOT/a"),
+            ),
             ("zfs=zroot/ROOT/default rw", Some("zroot/ROOT/default")),
             ("root=ZFS=a/b root=ZFS=c/d", Some("c/d")),
             ("root=zfs:rpool/ROOT/a+b", Some("rpool/ROOT/a b")),
@@ -170,7 +188,8 @@ mod tests {
 
     #[test]
     fn lines_of_an_fstab_are_read_and_others_passed_over() {
-        let text = "# a comment\n\nrpool/a\\040b /x\\040y zfs defaults 0 0\nUUID=1 / \nproc /proc proc\n";
+        let text =
+            "# a comment\n\nrpool/a\\040b /x\\040y zfs defaults 0 0\nUUID=1 / \nproc /proc proc\n";
         let lines = fstab(text);
         assert_eq!(lines.len(), 2);
         assert_eq!(

@@ -18,7 +18,12 @@ pub fn cpio(files: &[(&str, &[u8])]) -> Vec<u8> {
     let trailer: (&str, &[u8]) = ("TRAILER!!!", &[]);
     for (name, contents) in files.iter().chain([&trailer]) {
         let mut numbers = [0; 13];
-        for (index, value) in [(1, 0o100_644), (4, 1), (6, contents.len()), (11, name.len() + 1)] {
+        for (index, value) in [
+            (1, 0o100_644),
+            (4, 1),
+            (6, contents.len()),
+            (11, name.len() + 1),
+        ] {
             if let Some(number) = numbers.get_mut(index) {
                 *number = value;
             }
@@ -73,7 +78,12 @@ pub fn write_boot(boot: &Dir, hostid: Option<u32>) -> io::Result<()> {
 pub fn write_root(root: &Dir, hostid: Option<u32>) -> io::Result<()> {
     let modules = format!("usr/lib/modules/{KERNEL}");
     write(root, &format!("{modules}/extra/zfs.ko"), NOTE, 0o644)?;
-    write(root, &format!("{modules}/modules.dep"), b"extra/zfs.ko:\n", 0o644)?;
+    write(
+        root,
+        &format!("{modules}/modules.dep"),
+        b"extra/zfs.ko:\n",
+        0o644,
+    )?;
     for program in ["usr/sbin/init", "usr/sbin/beadm-rs"] {
         write(root, program, NOTE, 0o755)?;
     }

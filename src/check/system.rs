@@ -9,7 +9,12 @@ use super::initramfs::hostid;
 use super::tree::Tree;
 
 /// What an initramfs or the kernel starts, where nothing else is asked for.
-const INITS: [&str; 4] = ["sbin/init", "etc/init", "bin/init", "usr/lib/systemd/systemd"];
+const INITS: [&str; 4] = [
+    "sbin/init",
+    "etc/init",
+    "bin/init",
+    "usr/lib/systemd/systemd",
+];
 
 /// Where this program is, installed by a package or by hand.
 const PROGRAMS: [&str; 4] = [

@@ -12,7 +12,9 @@ use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
-use super::{EachWork, Error, Facts, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result};
+use super::{
+    EachWork, Error, Facts, FileWork, Lock, Mount, MountRequest, Namespace, Platform, Result,
+};
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
 
