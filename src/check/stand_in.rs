@@ -70,6 +70,16 @@ pub fn write_boot(boot: &Dir, hostid: Option<u32>) -> io::Result<()> {
     write(boot, &format!("initrd.img-{KERNEL}"), &cpio(&files), 0o644)
 }
 
+/// Writes a whole system: [`write_root`], and [`write_boot`] into its `/boot`.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn write_system(root: &Dir, hostid: Option<u32>) -> io::Result<()> {
+    write_root(root, hostid)?;
+    root.create_dir_all("boot")?;
+    write_boot(&root.open_dir("boot")?, hostid)
+}
+
 /// Writes everything else into a directory that is the root: init, the modules
 /// of the kernel, the machine's identities, the program.
 ///
@@ -94,8 +104,10 @@ pub fn write_root(root: &Dir, hostid: Option<u32>) -> io::Result<()> {
             _ => {}
         }
     }
-    let machine_id = b"00000000000000000000000000000001\n";
-    write(root, "etc/machine-id", machine_id, 0o644)?;
+    if !root.try_exists("etc/machine-id")? {
+        let machine_id = b"00000000000000000000000000000001\n";
+        write(root, "etc/machine-id", machine_id, 0o644)?;
+    }
     match hostid {
         Some(hostid) => write(root, "etc/hostid", &hostid.to_ne_bytes(), 0o644),
         None => Ok(()),

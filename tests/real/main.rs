@@ -16,6 +16,7 @@ mod picture;
 mod ran;
 
 mod blocked;
+mod check;
 mod concurrency;
 mod contents;
 mod create;
