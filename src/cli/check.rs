@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::completions::environments;
 use super::context::Context;
-use super::error::{FAILED, Trouble, Verdict};
+use super::error::{FAILED, Trouble, USAGE, Verdict};
 use super::output;
 use crate::be::{BeName, BootEnvironment};
 use crate::check::finding::REGISTRY;
@@ -29,7 +29,7 @@ pub struct Args {
     all: bool,
 
     /// One line and the exit code of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
-    #[arg(long, conflicts_with_all = ["json", "script"])]
+    #[arg(long)]
     nagios: bool,
 
     /// List everything that can be found, and look at nothing
@@ -72,6 +72,10 @@ impl Checked {
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     if args.findings {
         return list(context);
+    }
+    if args.nagios && (context.json || context.script) {
+        let why = "--nagios prints one line for a monitoring system, and neither --json nor -H";
+        return Err(Trouble::new(USAGE, why).into());
     }
     if !args.nagios {
         let checked = look(context, args)?;
