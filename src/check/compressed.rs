@@ -145,7 +145,7 @@ pub(super) fn magic(bytes: &[u8]) -> Magic {
 
 enum Decoder<R: Read> {
     Gzip(GzDecoder<Input<R>>),
-    Xz(XzReader<Input<R>>),
+    Xz(Box<XzReader<Input<R>>>),
     Zstd(Box<ZstdDecoder<Input<R>, ZstdFrames>>),
     Lz4(Lz4Decoder<Input<R>>),
 }
@@ -154,7 +154,7 @@ impl<R: Read> Decoder<R> {
     fn new(compression: Compression, input: Input<R>) -> io::Result<Self> {
         Ok(match compression {
             Compression::Gzip => Self::Gzip(GzDecoder::new(input)),
-            Compression::Xz => Self::Xz(XzReader::new_mem_limit(input, false, XZ_MEMORY)),
+            Compression::Xz => Self::Xz(Box::new(XzReader::new_mem_limit(input, false, XZ_MEMORY))),
             Compression::Zstd => Self::Zstd(Box::new(
                 ZstdDecoder::new_with_max_window_size(input, ZSTD_WINDOW)
                     .map_err(io::Error::other)?,

@@ -27,14 +27,14 @@ const PROGRAMS: [&str; 4] = [
 pub(super) fn findings(subject: &Subject<'_>, tree: &Tree<'_>, found: &mut Findings) {
     let name = subject.environment.name();
     let executable = |path: &&str| tree.file(path).is_some_and(|entry| entry.executable);
-    if !INITS.iter().any(|path| executable(&path)) {
+    if !INITS.iter().any(executable) {
         found.add(
             &INIT_MISSING,
             "there is no executable /sbin/init (links followed inside it)",
             "install the package of its init again (systemd-sysv, sysvinit-core, openrc)",
         );
     }
-    if !PROGRAMS.iter().any(|path| executable(&path)) {
+    if !PROGRAMS.iter().any(executable) {
         found.add(
             &PROGRAM_ABSENT,
             format!("there is no beadm-rs in {name}, so no failback from there"),
