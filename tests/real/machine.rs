@@ -55,7 +55,7 @@ impl Machine {
         machine.bootfs("old");
         machine.with_mounted("old", |root| {
             for directory in [
-                "etc", "proc", "sys", "dev", "run", "tmp", "job", "usr/bin", "var/lib", "root",
+                "etc", "proc", "sys", "dev", "run", "tmp", "job", "usr/bin", "var", "root",
             ] {
                 std::fs::create_dir_all(root.join(directory)).unwrap();
             }
@@ -63,9 +63,16 @@ impl Machine {
                 std::os::unix::fs::symlink(format!("usr/{link}"), root.join(link)).unwrap();
             }
             std::fs::write(root.join("etc/os-release"), "ID=test\n").unwrap();
+        });
+        machine.install("old");
+        machine
+    }
+
+    /// Writes into an environment's root what a preflight looks for.
+    pub fn install(&self, be: &str) {
+        self.with_mounted(be, |root| {
             stand_in::write_system(&open(root), hostid()).unwrap();
         });
-        machine
     }
 
     /// A second pool with `/boot` of `old` in it.
