@@ -138,6 +138,8 @@ definitions! {
         "the environment cannot be mounted here, or a file in it not be read";
     BOOT_NOT_VISIBLE "boot-not-visible" Info
         "the kernels lie on a file system that is not mounted here, and were not looked at";
+    LAYOUT_UNKNOWN "layout-unknown" Info
+        "the system keeps its kernels and its init in a way that is not known here: they were not looked at";
     KERNEL_MISSING "kernel-missing" Error
         "there is no kernel in the environment, nor on what it mounts on /boot or the ESP";
     KERNEL_WITHOUT_MODULES "kernel-without-modules" Error

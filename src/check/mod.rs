@@ -30,7 +30,7 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
-use self::finding::{FILES_UNREADABLE, Findings};
+use self::finding::{FILES_UNREADABLE, Findings, LAYOUT_UNKNOWN};
 use self::tree::{Part, Tree};
 use crate::be::{BootEnvironment, rewrite};
 use crate::execute::mount;
@@ -229,7 +229,14 @@ fn look(
     parts.extend(boot);
     let tree = Tree::new(parts);
     hidden::findings(subject, &tree, &fstab, found);
-    kernels::findings(subject, &tree, &unseen, found);
+    match system::unknown_layout(&tree) {
+        None => kernels::findings(subject, &tree, &unseen, found),
+        Some(system) => found.add(
+            &LAYOUT_UNKNOWN,
+            format!("it is {system}, whose kernels and init are not looked for"),
+            "look yourself whether it can boot",
+        ),
+    }
     system::findings(subject, &tree, found);
     names::findings(subject, &tree, found);
     let all: BTreeSet<String> = troubles.into_iter().chain(tree.troubles()).collect();

@@ -24,10 +24,26 @@ const PROGRAMS: [&str; 4] = [
     "usr/local/bin/beadm-rs",
 ];
 
+/// Systems that keep their kernels and their init elsewhere, by a file that
+/// each of them has: what would be missing there is not.
+const OTHER_SYSTEMS: [(&str, &str); 4] = [
+    ("etc/NIXOS", "NixOS"),
+    ("run/current-system/profile", "Guix"),
+    ("boot/kernel/kernel", "FreeBSD"),
+    ("platform/i86pc/kernel/amd64/unix", "illumos"),
+];
+
+/// The system, where it is one whose layout is not known.
+pub(super) fn unknown_layout(tree: &Tree<'_>) -> Option<&'static str> {
+    OTHER_SYSTEMS
+        .iter()
+        .find_map(|(path, name)| tree.find(path).map(|_| *name))
+}
+
 pub(super) fn findings(subject: &Subject<'_>, tree: &Tree<'_>, found: &mut Findings) {
     let name = subject.environment.name();
     let executable = |path: &&str| tree.file(path).is_some_and(|entry| entry.executable);
-    if !INITS.iter().any(executable) {
+    if unknown_layout(tree).is_none() && !INITS.iter().any(executable) {
         found.add(
             &INIT_MISSING,
             "there is no executable /sbin/init (links followed inside it)",

@@ -276,6 +276,11 @@ const CASES: &[(&[&str], Breaking)] = &[
         stage.without_kernels();
         stage.on_esp("EFI/BOOT/BOOTX64.EFI", b"MZ");
     }),
+    (&["layout-unknown"], |stage| {
+        stage.write(ROOT, "etc/NIXOS", "");
+        stage.without_kernels();
+        stage.remove(USR, "sbin/init");
+    }),
     (&["boot-not-visible"], |stage| {
         stage.without_kernels();
         stage.write(ROOT, "etc/fstab", "LABEL=efi /efi vfat noauto 0 0\n");

@@ -165,9 +165,7 @@ fn an_environment_whose_key_is_not_there_is_not_looked_into() {
         .collect();
     machine.dataset("ROOT/enc", &settings);
     let enc = machine.name("ROOT/enc");
-    machine.with_dataset(&enc, |root| {
-        stand_in::write_system(&open(root), None).unwrap()
-    });
+    machine.install("enc");
     let run = || found(&machine.run(&["--json", "check", "enc"]).succeeds());
     assert_eq!(run(), Vec::<String>::new());
     sh("zfs", &["unload-key", &enc]);
