@@ -17,6 +17,10 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use beadm_rs::check::stand_in;
+use cap_std_ext::cap_std::ambient_authority;
+use cap_std_ext::cap_std::fs::Dir;
+
 /// How often each side of a comparison is measured.
 const ROUNDS: usize = 3;
 
@@ -280,19 +284,56 @@ impl Bench {
                 sh("/usr/sbin/zpool", &["set", "bootfs=bench/ROOT/b", POOL]);
             });
             back();
-            own.measure(|| drop(self.run(&["activate", "b"])));
+            // These hold no system, and the commands beside it do not look.
+            own.measure(|| drop(self.run(&["activate", "--no-check", "b"])));
             back();
         }
-        let children = self.children(&["activate", "b"]);
+        let children = self.children(&["activate", "--no-check", "b"]);
         row("activate, 7 datasets", &plain, &own, children, 0.6);
         let (mut plain, mut own) = (Side::default(), Side::default());
         for _ in 0..ROUNDS {
             plain.measure(back);
-            self.run(&["activate", "b"]);
-            own.measure(|| drop(self.run(&["failback"])));
-            self.run(&["activate", "b"]);
+            self.run(&["activate", "--no-check", "b"]);
+            own.measure(|| drop(self.run(&["failback", "--no-check"])));
+            self.run(&["activate", "--no-check", "b"]);
         }
         row("failback, 7 datasets", &plain, &own, children, 0.6);
+        sh("/usr/sbin/zpool", &["set", "bootfs=", POOL]);
+        zfs(&["inherit", "org.beadm-rs:confirmed", "bench/ROOT"]);
+        self.destroy_both();
+    }
+
+    /// What the look at an environment costs an activation: the other side is
+    /// the same command without it.
+    fn preflight(&self) {
+        self.environment("a", 7);
+        let root = self.directory.path().join("root");
+        fs::create_dir_all(&root).expect("a directory to mount on");
+        let path = root.to_str().expect("a path in UTF-8");
+        sh(
+            "mount",
+            &["-t", "zfs", "-o", "zfsutil", "bench/ROOT/a", path],
+        );
+        let files = Dir::open_ambient_dir(&root, ambient_authority()).expect("the root opens");
+        stand_in::write_system(&files, None).expect("a system is written");
+        drop(files);
+        sh("umount", &[path]);
+        self.run(&["create", "-e", "a", "b"]);
+        let (mut without, mut with) = (Side::default(), Side::default());
+        for _ in 0..ROUNDS {
+            without.measure(|| drop(self.run(&["activate", "--no-check", "b"])));
+            self.run(&["activate", "--no-check", "a"]);
+            with.measure(|| drop(self.run(&["activate", "b"])));
+            self.run(&["activate", "--no-check", "a"]);
+        }
+        let children = self.children(&["activate", "b"]);
+        row(
+            "activate with and without a look",
+            &without,
+            &with,
+            children,
+            1.2,
+        );
         sh("/usr/sbin/zpool", &["set", "bootfs=", POOL]);
         zfs(&["inherit", "org.beadm-rs:confirmed", "bench/ROOT"]);
         self.destroy_both();
@@ -490,6 +531,7 @@ fn main() {
         bench.create(7, 0.8);
         bench.create(27, 0.5);
         bench.activate();
+        bench.preflight();
         bench.destroy_measured();
         if !delayed {
             bench.list();

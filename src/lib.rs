@@ -12,6 +12,7 @@
 //! What there is:
 //! - [`be`]: boot environments, their names, their space, the names in their files
 //! - [`adopt`]: a system that is there already: the table of known layouts
+//! - [`check`]: whether an environment can boot: a list of named findings
 //! - [`survey`]: one picture of pools, datasets, mounts, loader, unfinished work
 //! - [`marker`], [`intent`]: what this program writes into a pool
 //! - [`diff`]: what differs between two environments
@@ -34,6 +35,7 @@
 pub mod adopt;
 pub mod be;
 pub mod boot;
+pub mod check;
 pub mod cli;
 pub mod diff;
 pub mod execute;

@@ -16,13 +16,14 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Process, Stdio};
 
+use beadm_rs::check::finding::REGISTRY;
 use beadm_rs::cli::Cli;
 use clap::{ArgAction, Command, CommandFactory as _};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 /// The day the manual page was last changed by hand.
-const MANUAL_DATE: &str = "2026-11-20";
+const MANUAL_DATE: &str = "2026-11-21";
 
 /// The width the whole help is laid out for, columns.
 const HELP_WIDTH: usize = 100;
@@ -263,10 +264,33 @@ fn manual() -> String {
     }
     page.push_str(".SH GLOBAL OPTIONS\nEvery command takes these, before or after its name.\n");
     page.push_str(&body(|out| man.render_options_section(out)));
+    page.push_str(&findings());
     for title in SECTIONS {
         page.push_str(&section(title));
     }
     page
+}
+
+/// What `check` can find: its introduction, and the registry.
+fn findings() -> String {
+    let mut text = section("FINDINGS");
+    for definition in REGISTRY {
+        let escaped = |text: &str| text.replace('-', "\\-");
+        let _ = writeln!(
+            text,
+            ".TP\n.BR {} \" ({})\"\n{}{}.",
+            escaped(definition.name),
+            definition.severity,
+            // A line that begins with one of these would be a request.
+            if definition.meaning.starts_with(['.', '\'']) {
+                "\\&"
+            } else {
+                ""
+            },
+            escaped(definition.meaning)
+        );
+    }
+    text
 }
 
 #[test]

@@ -6,14 +6,17 @@ use super::completions::environments;
 use super::context::Context;
 use super::error::Trouble;
 use crate::be::BeName;
-use crate::plan::activate;
+use crate::check;
+use crate::plan::activate::{self, Preflight};
+use crate::plan::{Plan, Planned};
 use crate::survey::{Around, Survey};
 
 /// Make a boot environment the one that boots next
 ///
 /// Records what was confirmed before, promotes all of its datasets, so that it
 /// hangs on no other one any more, and sets the pool's bootfs, last. Activating
-/// the running one cancels a pending switch.
+/// the running one cancels a pending switch. Before that it is checked, as
+/// `check` does; what would not boot is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Boot it once, then the one before again; refused where the loader cannot
@@ -29,6 +32,10 @@ pub struct Args {
     #[arg(long)]
     no_trial: bool,
 
+    /// Do not look whether it can boot: an error that 'check' would find stops nothing
+    #[arg(long)]
+    no_check: bool,
+
     /// The boot environment
     #[arg(value_name = "NAME", required_unless_present = "not_once", add = ArgValueCompleter::new(environments))]
     name: Option<BeName>,
@@ -39,9 +46,14 @@ pub struct Args {
 /// The record it follows is the one that `activate` made of the environment
 /// that boots next, so a pending switch is taken back, and after a reboot into
 /// a new environment the old one returns. A second failback goes one further
-/// back.
+/// back. What `check` finds about it is told and stops nothing, unless there is
+/// no kernel at all.
 #[derive(Debug, clap::Args)]
-pub struct FailbackArgs {}
+pub struct FailbackArgs {
+    /// Do not look whether it can boot
+    #[arg(long)]
+    no_check: bool,
+}
 
 impl Args {
     pub(super) fn name(&self) -> String {
@@ -76,11 +88,39 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
     };
     let around = activate::around(&request.name);
     context.change_and_report("activate", &around, |survey| {
-        activate::plan(survey, context.host.loader.as_ref(), &request)
+        let plan = activate::plan(survey, context.host.loader.as_ref(), &request)?;
+        if args.no_check {
+            return Ok(plan);
+        }
+        checked(context, survey, &request.name, Preflight::Forward, plan)
     })
 }
 
-pub(super) fn run_failback(context: &Context) -> anyhow::Result<()> {
+/// A plan with what a look at the environment showed, or the refusal it leads
+/// to. Nothing is looked at where nothing would be done.
+pub(super) fn checked(
+    context: &Context,
+    survey: &Survey,
+    name: &BeName,
+    direction: Preflight,
+    mut plan: Plan,
+) -> Planned {
+    let Some(environment) = survey.environment(name).filter(|_| !plan.steps.is_empty()) else {
+        return Ok(plan);
+    };
+    if !context.may_mount() {
+        let note = format!("whether {name} can boot was not looked at: only root can");
+        plan.notes.push(note);
+        return Ok(plan);
+    }
+    let facts = check::facts(&context.host, survey);
+    let findings = check::environment(&context.host, survey, &environment, &facts);
+    plan.notes
+        .extend(activate::preflight(name.as_str(), &findings, direction)?);
+    Ok(plan)
+}
+
+pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Result<()> {
     let report = context.change(
         |host| {
             // Where it leads is known from the roots alone.
@@ -91,7 +131,16 @@ pub(super) fn run_failback(context: &Context) -> anyhow::Result<()> {
             roots.extend(survey.boot.next.clone());
             Ok(survey.closer(host, &roots)?)
         },
-        |survey| activate::plan_failback(survey, context.host.loader.as_ref()),
+        |survey| {
+            let plan = activate::plan_failback(survey, context.host.loader.as_ref())?;
+            let target = activate::failback_target(survey)?;
+            match target.name().parse() {
+                Ok(name) if !args.no_check => {
+                    checked(context, survey, &name, Preflight::Back, plan)
+                }
+                _ => Ok(plan),
+            }
+        },
         |_| None,
     )?;
     context.report("failback", &report)

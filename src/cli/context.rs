@@ -94,12 +94,18 @@ impl Context {
         let _ = writeln!(io::stderr(), "beadm-rs: {text}");
     }
 
+    /// Whether files of environments can be looked at: only root mounts.
+    #[must_use]
+    pub fn may_mount(&self) -> bool {
+        self.host.simulated || nix::unistd::geteuid().is_root()
+    }
+
     /// Takes the lock that every change holds.
     ///
     /// # Errors
     /// Not root, or another change is under way for longer than [`PATIENCE`].
     pub fn lock(&self) -> Result<Lock, Trouble> {
-        if !self.host.simulated && !nix::unistd::geteuid().is_root() {
+        if !self.may_mount() {
             return Err(Trouble::refused(format!("only root can {}", self.purpose))
                 .remedy("run it as root; 'beadm-rs demo' works without"));
         }

@@ -3,11 +3,13 @@
 use clap_complete::ArgValueCompleter;
 
 use super::BeSnapshot;
+use super::activate::checked;
 use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
 use crate::be::{BeName, NewBeName};
-use crate::plan::{activate, create, snapshot};
+use crate::plan::activate::{self, Preflight};
+use crate::plan::{create, snapshot};
 use crate::survey::{Around, Survey};
 use crate::zfs::{PoolName, Setting};
 
@@ -207,6 +209,7 @@ fn activate_it(
     };
     let around = activate::around(&activation.name);
     context.change_and_report("activate", &around, |survey| {
-        activate::plan(survey, context.host.loader.as_ref(), &activation)
+        let plan = activate::plan(survey, context.host.loader.as_ref(), &activation)?;
+        checked(context, survey, &activation.name, Preflight::Forward, plan)
     })
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::check::{initramfs, stand_in};
+use crate::zfs::DatasetName;
 use crate::zfs::sim::{Import, NewPool, Sim};
 
 /// Show it all on a simulated pool, made of a copy of this machine's /etc
@@ -103,6 +105,7 @@ fn prepare(directory: &Utf8Path) -> anyhow::Result<Sim> {
         total_bytes: MAX_ETC_BYTES,
     };
     let imported = sim.import_tree(&root, Path::new("/etc"), &import)?;
+    bootable(&sim, &root)?;
     sim.reboot()?;
     writeln!(
         io::stdout(),
@@ -114,6 +117,18 @@ fn prepare(directory: &Utf8Path) -> anyhow::Result<Sim> {
         imported.skipped()
     )?;
     Ok(sim)
+}
+
+/// What this machine mounts is not there, and a kernel is not copied: files
+/// that stand for one make `activate` find what it looks for.
+fn bootable(sim: &Sim, root: &DatasetName) -> anyhow::Result<()> {
+    use crate::os::Platform as _;
+    sim.with_files(root, true, &mut |files| {
+        let hostid = files.read("etc/hostid").unwrap_or_default();
+        files.write("etc/fstab", "# everything is mounted by ZFS\n")?;
+        stand_in::write_system(files, initramfs::hostid(&hostid))
+    })?;
+    Ok(())
 }
 
 struct Show {
@@ -135,7 +150,8 @@ impl Show {
         writeln!(io::stdout(), "$ echo 'upgraded' > {note}")?;
         fs::write(&note, "upgraded\n").with_context(|| format!("cannot write {note}"))?;
         self.command(&["unmount", "upgrade"])?;
-        self.say("Make it boot next:")?;
+        self.say("Make it boot next, if it can:")?;
+        self.command(&["check", "upgrade"])?;
         self.command(&["activate", "-n", "upgrade"])?;
         self.command(&["activate", "upgrade"])?;
         self.command(&["list"])?;

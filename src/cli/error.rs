@@ -18,6 +18,12 @@ pub const BUSY: u8 = 5;
 /// Interrupted and not undone: `beadm-rs recover` is needed.
 pub const UNFINISHED: u8 = 6;
 
+/// How a command ends that did what it was asked, and whose answer is an exit
+/// code: everything has been said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("exit code {0}")]
+pub struct Verdict(pub u8);
+
 /// What is said at the end of a command that did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {

@@ -8,6 +8,7 @@ pub mod output;
 pub mod progress;
 
 mod activate;
+mod check;
 mod completions;
 mod create;
 mod demo;
@@ -34,7 +35,7 @@ use crate::be::BeName;
 use crate::host::Host;
 use crate::zfs::{DatasetName, NameError};
 use context::Context;
-use error::{FAILED, Trouble, USAGE};
+use error::{FAILED, Trouble, USAGE, Verdict};
 use interruption::Interruption;
 
 /// Boot environments for ZFS: change a machine as one move, with a proven way back
@@ -149,6 +150,7 @@ pub enum Command {
     Pin(label::PinArgs),
     /// Let a boot environment be destroyed again
     Unpin(label::PinArgs),
+    Check(check::Args),
     Status(status::Args),
     Recover(recover::Args),
     Completions(completions::Args),
@@ -174,6 +176,7 @@ impl Command {
             Self::Describe(args) => format!("describe {}", args.name),
             Self::Pin(args) => format!("pin {}", args.name),
             Self::Unpin(args) => format!("unpin {}", args.name),
+            Self::Check(_) => "check".to_owned(),
             Self::Status(_) => "status".to_owned(),
             Self::Recover(_) => "recover".to_owned(),
             Self::Completions(_) => "completions".to_owned(),
@@ -249,6 +252,9 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if is_broken_pipe(&error) {
         return 0;
     }
+    if let Some(Verdict(exit)) = error.downcast_ref() {
+        return *exit;
+    }
     let trouble = match error.downcast::<Trouble>() {
         Ok(trouble) => trouble,
         Err(other) => Trouble::new(FAILED, format!("{other:#}")),
@@ -318,7 +324,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Create(args) => create::run(&context, args),
         Command::List(args) => list::run(&context, &args),
         Command::Activate(args) => activate::run(&context, args),
-        Command::Failback(_) => activate::run_failback(&context),
+        Command::Failback(args) => activate::run_failback(&context, &args),
+        Command::Check(args) => check::run(&context, &args),
         Command::Destroy(args) => destroy::run(&context, &args),
         Command::Mount(args) => mount::run(&context, &args),
         Command::Unmount(args) => mount::run_unmount(&context, &args),

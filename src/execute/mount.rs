@@ -79,7 +79,10 @@ pub fn read_fstab(root: &Dir, environment: &BootEnvironment<'_>) -> io::Result<V
 }
 
 /// Where an fstab puts the legacy datasets of an environment.
-fn legacy_places(fstab: &[u8], environment: &BootEnvironment<'_>) -> io::Result<Vec<Placed>> {
+///
+/// # Errors
+/// Where one of them has a place that cannot be written down.
+pub fn legacy_places(fstab: &[u8], environment: &BootEnvironment<'_>) -> io::Result<Vec<Placed>> {
     let legacy = legacy(environment);
     let mut placed = Vec::new();
     for (dataset, directory) in rewrite::mounts(fstab) {

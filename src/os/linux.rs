@@ -14,8 +14,8 @@ use nix::sched::CloneFlags;
 
 use super::mountinfo::{self, Entry};
 use super::{
-    Error, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace, Object, Platform,
-    Result,
+    EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace,
+    Object, Platform, Result,
 };
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
@@ -166,6 +166,96 @@ fn mount_readonly(object: &str, directory: &Utf8Path) -> io::Result<()> {
     }
 }
 
+/// The firmware's variable: four bytes of attributes, then its value.
+const SECURE_BOOT: &str =
+    "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
+
+/// A dataset's files in this thread's namespace, seen by nobody else.
+fn mount_privately(dataset: &DatasetName, directory: &Utf8Path, writable: bool) -> io::Result<Dir> {
+    if writable {
+        let none = None::<&str>;
+        let flags =
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
+        let source = Some(dataset.as_str());
+        nix::mount::mount(source, directory.as_std_path(), Some("zfs"), flags, none)?;
+    } else {
+        mount_readonly(dataset.as_str(), directory)?;
+    }
+    Dir::open_ambient_dir(directory, ambient_authority())
+}
+
+impl Linux {
+    /// In a mount namespace of its own, private to one thread: nobody sees the
+    /// mounts, and they end with the thread or the process, however that ends.
+    fn privately(
+        &self,
+        datasets: &[DatasetName],
+        writable: bool,
+        work: &mut EachWork<'_>,
+    ) -> Result<()> {
+        let directory = self.run.join("files");
+        self.directory(&directory)?;
+        let names: Vec<&str> = datasets.iter().map(DatasetName::as_str).collect();
+        let attempted = format!("work on the files of {}", names.join(", "));
+        let told = |cause: io::Error| Error::Io {
+            attempted: attempted.clone(),
+            cause,
+        };
+        let body = || -> io::Result<()> {
+            leave_namespace()?;
+            // One over the other: each was opened before it was hidden.
+            let dirs = datasets
+                .iter()
+                .map(|dataset| mount_privately(dataset, &directory, writable))
+                .collect::<io::Result<Vec<Dir>>>()?;
+            let done = work(&dirs);
+            drop(dirs);
+            // Waits for the writes, which would else be reported to nobody.
+            let unmounted = datasets.iter().try_for_each(|_| {
+                nix::mount::umount2(directory.as_std_path(), MntFlags::UMOUNT_NOFOLLOW)
+            });
+            done.and(unmounted.map_err(io::Error::from))
+        };
+        std::thread::scope(|scope| scope.spawn(body).join())
+            .map_err(|_| told(io::Error::other("the thread that did it panicked")))?
+            .map_err(told)
+    }
+
+    /// What is mounted where kernels may be and is no dataset.
+    fn boot_places(&self) -> Vec<(Utf8PathBuf, Dir)> {
+        let mounts = || fs::read_to_string(self.proc.join("self/mountinfo")).unwrap_or_default();
+        for place in BOOT_PLACES {
+            if kind_of(&mounts(), place).as_deref() == Some("autofs") {
+                // Looking into it mounts it.
+                let _ = fs::read_dir(place);
+            }
+        }
+        let mounts = mounts();
+        BOOT_PLACES
+            .iter()
+            .filter(|place| {
+                kind_of(&mounts, place).is_some_and(|kind| kind != "zfs" && kind != "autofs")
+            })
+            .filter_map(|place| {
+                let dir = Dir::open_ambient_dir(place, ambient_authority()).ok()?;
+                Some((Utf8PathBuf::from(place.trim_start_matches('/')), dir))
+            })
+            .collect()
+    }
+}
+
+/// Where kernels are when they are in no dataset.
+const BOOT_PLACES: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
+
+/// The type of the file system mounted last on a directory.
+fn kind_of(mountinfo: &str, directory: &str) -> Option<String> {
+    let line = mountinfo
+        .lines()
+        .rfind(|line| line.split(' ').nth(4) == Some(directory))?;
+    let (_, after) = line.split_once(" - ")?;
+    after.split(' ').next().map(str::to_owned)
+}
+
 impl Platform for Linux {
     fn root_dataset(&self) -> Result<Option<DatasetName>> {
         Ok(mountinfo::root(&self.mountinfo()?))
@@ -235,44 +325,41 @@ impl Platform for Linux {
         }
     }
 
-    /// In a mount namespace of its own, private to one thread: nobody sees the
-    /// mount, and it ends with the thread or the process, however that ends.
     fn with_files(
         &self,
         dataset: &DatasetName,
         writable: bool,
         work: &mut FileWork<'_>,
     ) -> Result<()> {
-        let directory = self.run.join("files");
-        self.directory(&directory)?;
-        let attempted = format!("work on the files of {dataset}");
-        let told = |cause: io::Error| Error::Io {
-            attempted: attempted.clone(),
-            cause,
-        };
-        let body = || -> io::Result<()> {
-            leave_namespace()?;
-            let mut flags =
-                MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-            if !writable {
-                flags |= MsFlags::MS_RDONLY;
-            }
-            nix::mount::mount(
-                Some(dataset.as_str()),
-                directory.as_std_path(),
-                Some("zfs"),
-                flags,
-                None::<&str>,
-            )?;
-            let done =
-                Dir::open_ambient_dir(&directory, ambient_authority()).and_then(|root| work(&root));
-            // Waits for the writes, which would else be reported to nobody.
-            let unmounted = nix::mount::umount2(directory.as_std_path(), MntFlags::UMOUNT_NOFOLLOW);
-            done.and(unmounted.map_err(io::Error::from))
-        };
-        std::thread::scope(|scope| scope.spawn(body).join())
-            .map_err(|_| told(io::Error::other("the thread that did it panicked")))?
-            .map_err(told)
+        self.privately(std::slice::from_ref(dataset), writable, &mut |dirs| {
+            dirs.iter().try_for_each(&mut *work)
+        })
+    }
+
+    fn with_each(&self, datasets: &[DatasetName], work: &mut EachWork<'_>) -> Result<()> {
+        self.privately(datasets, false, work)
+    }
+
+    fn facts(&self) -> Facts {
+        let text = |path: &Utf8Path| fs::read_to_string(path).unwrap_or_default();
+        let module = "/sys/module/spl/parameters/spl_hostid";
+        let hostid = text(module.into())
+            .trim()
+            .parse::<u64>()
+            .ok()
+            .and_then(|hostid| u32::try_from(hostid & 0xffff_ffff).ok())
+            .filter(|hostid| *hostid != 0)
+            .or_else(|| {
+                // As get_system_hostid() of libzfs does.
+                let file = fs::read("/etc/hostid").ok()?;
+                crate::check::initramfs::hostid(&file)
+            });
+        Facts {
+            hostid,
+            command_line: text(&self.proc.join("cmdline")),
+            secure_boot: fs::read(SECURE_BOOT).is_ok_and(|bytes| bytes.get(4) == Some(&1)),
+            boot: self.boot_places(),
+        }
     }
 
     /// Mounted in a namespace that ends at once; the open directory keeps the
@@ -379,5 +466,27 @@ impl Platform for Linux {
 
     fn lock_holder(&self) -> Option<String> {
         lock::holder(&self.run.join("lock"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTINFO: &str = "\
+22 1 0:20 / / rw,relatime shared:1 - zfs rpool/ROOT/de\\040bian rw,xattr,posixacl
+23 22 0:21 / /var rw,relatime shared:2 - zfs rpool/ROOT/de\\040bian/var rw
+24 22 0:22 / /home/a\\134b rw master:1 propagate_from:2 - zfs rpool/home rw
+25 22 0:23 / /proc rw - proc proc rw
+26 22 0:24 / /.zfs/snapshot/x ro - zfs rpool/ROOT/debian@x ro
+27 22 8:1 / /boot/efi rw - vfat /dev/vda1 rw
+";
+
+    #[test]
+    fn the_last_mount_on_a_directory_tells_its_type() {
+        assert_eq!(kind_of(MOUNTINFO, "/boot/efi").as_deref(), Some("vfat"));
+        assert_eq!(kind_of(MOUNTINFO, "/").as_deref(), Some("zfs"));
+        assert_eq!(kind_of(MOUNTINFO, "/efi"), None);
+        assert_eq!(kind_of("rubbish", "/"), None);
     }
 }

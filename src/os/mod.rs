@@ -161,6 +161,24 @@ pub struct Lock {
 /// What is done with a dataset's files while they are at hand.
 pub type FileWork<'a> = dyn FnMut(&Dir) -> std::io::Result<()> + Send + 'a;
 
+/// What is done with the files of several datasets, in the order they were
+/// named.
+pub type EachWork<'a> = dyn FnMut(&[Dir]) -> std::io::Result<()> + Send + 'a;
+
+/// What the running machine says of itself: its kernel and its firmware.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// The hostid that pools are imported with; `None` where it has none.
+    pub hostid: Option<u32>,
+    /// The kernel's command line.
+    pub command_line: String,
+    /// The firmware starts what is signed and nothing else.
+    pub secure_boot: bool,
+    /// What is mounted on `/boot`, `/efi` and `/boot/efi` and is no dataset,
+    /// without the leading slash.
+    pub boot: Vec<(Utf8PathBuf, Dir)>,
+}
+
 /// The operating system.
 pub trait Platform: Send + Sync {
     /// The dataset `/` is mounted from; `None` where it is something else.
@@ -226,6 +244,22 @@ pub trait Platform: Send + Sync {
         })
     }
 
+    /// Makes the files of several datasets available to `work`, read-only, each
+    /// by itself and in the order they were named; else as
+    /// [`Platform::with_files`].
+    ///
+    /// # Errors
+    /// Whatever the system or `work` says.
+    fn with_each(&self, datasets: &[DatasetName], work: &mut EachWork<'_>) -> Result<()> {
+        nested(self, datasets, &mut Vec::new(), work)
+    }
+
+    /// What the running machine says of itself. What cannot be read is as if it
+    /// were not there.
+    fn facts(&self) -> Facts {
+        Facts::default()
+    }
+
     /// A new empty directory to mount an environment on, that only root can
     /// have made.
     ///
@@ -245,4 +279,24 @@ pub trait Platform: Send + Sync {
 
     /// Who holds the lock now: as in [`Error::Locked`]; `None` where nobody does.
     fn lock_holder(&self) -> Option<String>;
+}
+
+/// One dataset's files after the other's, until all are at hand.
+fn nested<P: Platform + ?Sized>(
+    platform: &P,
+    datasets: &[DatasetName],
+    dirs: &mut Vec<Dir>,
+    work: &mut EachWork<'_>,
+) -> Result<()> {
+    let Some((first, rest)) = datasets.split_first() else {
+        return work(dirs).map_err(Error::io("work with the files of several datasets"));
+    };
+    let mut done = Ok(());
+    platform.with_files(first, false, &mut |dir| {
+        dirs.push(dir.try_clone()?);
+        done = nested(platform, rest, dirs, work);
+        dirs.pop();
+        Ok(())
+    })?;
+    done
 }

@@ -15,6 +15,8 @@ use super::{
 };
 use crate::be::{BeName, BootEnvironment};
 use crate::boot::Loader;
+use crate::check::finding::KERNEL_MISSING;
+use crate::check::{Finding, Severity};
 use crate::intent::{MAX_BYTES, Undertaking};
 use crate::survey::{Around, Survey};
 use crate::zfs::{DatasetName, Guid, PoolName, SyncOp};
@@ -74,6 +76,70 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
         .then(|| confirmed_before(survey, &target))
         .flatten();
     switch(survey, loader, &attempted, &target, record)
+}
+
+/// What a preflight's findings stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preflight {
+    /// Whoever goes forward is stopped by every error.
+    Forward,
+    /// Whoever goes back is told, and stopped only where nothing could be
+    /// booted at all: what is behind did boot once, and what is ahead is why
+    /// somebody wants to leave it.
+    Back,
+}
+
+/// What the findings about an environment mean for its activation: notes for
+/// the plan, or a refusal.
+///
+/// # Errors
+/// An error among the findings that stops it.
+pub fn preflight(
+    name: &str,
+    findings: &[Finding],
+    direction: Preflight,
+) -> Result<Vec<String>, Refusal> {
+    let (attempted, command) = match direction {
+        Preflight::Forward => (format!("activate {name}"), format!("activate {name}")),
+        Preflight::Back => (FAILBACK.to_owned(), "failback".to_owned()),
+    };
+    let stops = |finding: &&Finding| match direction {
+        Preflight::Forward => finding.severity == Severity::Error,
+        Preflight::Back => finding.name == KERNEL_MISSING.name,
+    };
+    let mut stopping = findings.iter().filter(stops);
+    let Some(first) = stopping.next() else {
+        return Ok(findings
+            .iter()
+            .filter(|finding| finding.severity > Severity::Info)
+            .map(|finding| {
+                let Finding {
+                    severity,
+                    name: found,
+                    what,
+                    remedy,
+                    ..
+                } = finding;
+                format!("{severity} {found} in {name}: {what} ({remedy})")
+            })
+            .collect());
+    };
+    let more: Vec<&str> = stopping.map(|finding| finding.name).collect();
+    let also = match more.as_slice() {
+        [] => String::new(),
+        names => format!("; and {}", names.join(", ")),
+    };
+    Err(Refusal::new(
+        attempted,
+        format!(
+            "{name} would not boot: {}: {}{also}",
+            first.name, first.what
+        ),
+    )
+    .remedy(format!(
+        "{}; 'beadm-rs check {name}' tells all, 'beadm-rs {command} --no-check' does not look",
+        first.remedy
+    )))
 }
 
 /// What was last known to work: the record, or what runs, or what would boot.

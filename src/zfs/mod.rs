@@ -446,6 +446,15 @@ pub trait Zfs: Send + Sync {
     /// fails there again.
     fn prepare_properties(&self) {}
 
+    /// The features of a pool that are active (zpool-features(7)), without
+    /// `feature@`; none where the engine has no such thing.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn active_features(&self, _pool: &PoolName) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// The tags that hold a snapshot.
     ///
     /// # Errors

@@ -1,8 +1,11 @@
 //! The simulated machines the command lines are typed on.
 
+use beadm_rs::check::stand_in;
+use beadm_rs::os::Platform as _;
 use beadm_rs::zfs::sim::{NewPool, Sim};
 use beadm_rs::zfs::{DatasetName, Zfs as _};
 use camino::{Utf8Path, Utf8PathBuf};
+use cap_std_ext::cap_std::fs::Dir;
 
 /// A machine in a directory of its own.
 pub struct Machine {
@@ -70,7 +73,16 @@ impl Machine {
         );
         machine.make("tank/ROOT", &container);
         machine.install("bpool/BOOT/debian /boot zfs defaults 0 0\n");
+        machine.with_files("rpool/ROOT/debian", |root| root.remove_dir_all("boot"));
+        machine.with_files("bpool/BOOT/debian", |boot| stand_in::write_boot(boot, None));
         machine
+    }
+
+    /// Works on the files of a dataset.
+    pub fn with_files(&self, name: &str, mut work: impl FnMut(&Dir) -> std::io::Result<()> + Send) {
+        self.sim
+            .with_files(&dataset(name), true, &mut work)
+            .unwrap();
     }
 
     fn install(&self, fstab: &str) {
@@ -84,9 +96,12 @@ impl Machine {
         self.make("rpool/ROOT/debian/var/log", &[("canmount", "noauto")]);
         self.make("rpool/home", &[("mountpoint", "/home")]);
         self.sim
-            .write_file(&root, "etc/hostname", "a\n".repeat(5000))
+            .write_file(&root, "etc/hostname", "a\n".repeat(3328))
             .unwrap();
         self.sim.write_file(&root, "etc/fstab", fstab).unwrap();
+        self.with_files("rpool/ROOT/debian", |root| {
+            stand_in::write_system(root, None)
+        });
         self.sim
             .set_bootfs(&"rpool".parse().unwrap(), Some(&root))
             .unwrap();

@@ -12,6 +12,7 @@
 
 mod around;
 mod changes;
+mod checks;
 mod diff;
 mod init;
 mod listing;

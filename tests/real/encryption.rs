@@ -46,6 +46,7 @@ fn encrypted(machine: &Machine, key: &Key, be: &str) {
     machine.dataset(&format!("{be}/var"), &["canmount=noauto"]);
     let name = be.rsplit('/').next().unwrap();
     machine.write(name, "etc/secret", "kept\n");
+    machine.install(name);
 }
 
 /// After the machine was off: the key opens the root, and with it everything.
@@ -167,6 +168,7 @@ fn a_key_above_the_environments_opens_all_of_them() {
             machine.dataset("ROOT/old", &["canmount=noauto", "mountpoint=/"]);
             machine.dataset("ROOT/old/var", &["canmount=noauto"]);
             machine.bootfs("old");
+            machine.install("old");
             machine
         };
         let key_root = if whole_pool {

@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use beadm_rs::check::stand_in;
+use cap_std_ext::cap_std::ambient_authority;
+use cap_std_ext::cap_std::fs::Dir;
+
 use crate::ran::{Ran, program, sh, try_sh};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -69,7 +73,7 @@ impl Machine {
         self.bootfs("old");
         self.with_mounted("old", |root| {
             for directory in [
-                "etc", "proc", "sys", "dev", "run", "tmp", "job", "usr/bin", "var/lib", "root",
+                "etc", "proc", "sys", "dev", "run", "tmp", "job", "usr/bin", "var", "root",
             ] {
                 std::fs::create_dir_all(root.join(directory)).unwrap();
             }
@@ -77,6 +81,14 @@ impl Machine {
                 std::os::unix::fs::symlink(format!("usr/{link}"), root.join(link)).unwrap();
             }
             std::fs::write(root.join("etc/os-release"), "ID=test\n").unwrap();
+        });
+        self.install("old");
+    }
+
+    /// Writes into an environment's root what a preflight looks for.
+    pub fn install(&self, be: &str) {
+        self.with_mounted(be, |root| {
+            stand_in::write_system(&open(root), hostid()).unwrap();
         });
     }
 
@@ -119,6 +131,12 @@ impl Machine {
                 &format!("{name}/BOOT/old"),
             ],
         );
+        self.with_mounted("old", |root| {
+            std::fs::remove_dir_all(root.join("boot")).unwrap();
+        });
+        self.with_dataset(&format!("{name}/BOOT/old"), |boot| {
+            stand_in::write_boot(&open(boot), hostid()).unwrap();
+        });
         self.boot_pool = Some(name);
     }
 
@@ -300,11 +318,15 @@ impl Machine {
 
     /// Mounts an environment's root alone, and unmounts it again.
     pub fn with_mounted<T>(&self, be: &str, work: impl FnOnce(&Path) -> T) -> T {
+        self.with_dataset(&self.name(&format!("ROOT/{be}")), work)
+    }
+
+    /// Mounts one dataset, and unmounts it again.
+    pub fn with_dataset<T>(&self, dataset: &str, work: impl FnOnce(&Path) -> T) -> T {
         let directory = self.directory.path().join("mounted");
         let _ = std::fs::create_dir(&directory);
         let path = directory.to_str().unwrap();
-        let dataset = self.name(&format!("ROOT/{be}"));
-        sh("mount", &["-t", "zfs", "-o", "zfsutil", &dataset, path]);
+        sh("mount", &["-t", "zfs", "-o", "zfsutil", dataset, path]);
         let result = work(&directory);
         sh("umount", &[path]);
         result
@@ -328,6 +350,16 @@ impl Machine {
             })
             .collect()
     }
+}
+
+/// A directory's files, for what the library writes.
+pub fn open(directory: &Path) -> Dir {
+    Dir::open_ambient_dir(directory, ambient_authority()).unwrap()
+}
+
+/// The hostid of the machine the tests run on, which their pools have.
+pub fn hostid() -> Option<u32> {
+    beadm_rs::os::Platform::facts(&beadm_rs::os::linux::Linux::default()).hostid
 }
 
 fn zpool_create(name: &str, device: &str, options: &[&str]) {

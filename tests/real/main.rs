@@ -20,6 +20,7 @@ mod recorded;
 mod replay;
 
 mod blocked;
+mod check;
 mod concurrency;
 mod contents;
 mod crash;

@@ -332,6 +332,16 @@ impl Zfs for Cli {
         let _ = self.settable();
     }
 
+    fn active_features(&self, pool: &PoolName) -> Result<Vec<String>> {
+        let attempted = format!("list the features of {pool}");
+        let arguments = words(&["get", "-H", "-o", "property,value", "all", pool.as_str()]);
+        let finished = Self::run(&self.zpool, &attempted, &arguments, None)?;
+        if !finished.status.success() {
+            return Err(said(&attempted, &finished));
+        }
+        Ok(parse::active_features(&text(&attempted, finished.stdout)?))
+    }
+
     fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<String>> {
         let arguments = words(&["holds", "-H", snapshot.as_str()]);
         self.zfs(&format!("list the holds of {snapshot}"), &arguments)

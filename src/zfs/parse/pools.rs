@@ -69,6 +69,15 @@ pub fn pools(text: &str) -> Result<Vec<Pool>, ParseError> {
         .collect()
 }
 
+/// Reads the active features out of `zpool get -H -o property,value all`.
+#[must_use]
+pub fn active_features(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("feature@")?.strip_suffix("\tactive"))
+        .map(str::to_owned)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +105,13 @@ mod tests {
         ] {
             assert!(pools(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_active_features_are_those_and_no_others() {
+        let text = "size\t1G\nfeature@lz4_compress\tactive\nfeature@edonr\tenabled\n\
+            feature@draid\tdisabled\ncomment\tfeature@x active\nfeature@head_errlog\tactive\n";
+        assert_eq!(active_features(text), ["lz4_compress", "head_errlog"]);
+        assert_eq!(active_features(""), Vec::<String>::new());
     }
 }

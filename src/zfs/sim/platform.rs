@@ -10,7 +10,7 @@ use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, State};
 use crate::os::{
-    Error, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
+    Error, Facts, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
 };
 use crate::sys::lock;
 use crate::zfs::{DatasetName, Kind, Zfs as _};
@@ -255,6 +255,23 @@ impl Platform for Sim {
             }
         };
         self.open_tree(tree).map_err(Error::io(attempted()))
+    }
+
+    /// A simulated machine has the hostid that the running system's file says,
+    /// and no firmware.
+    fn facts(&self) -> Facts {
+        let mut hostid = None;
+        if let Ok(Some(root)) = self.root_dataset() {
+            // Without the file there is no hostid, as on a real machine.
+            let _ = self.with_files(&root, false, &mut |dir| {
+                hostid = crate::check::initramfs::hostid(&dir.read("etc/hostid")?);
+                Ok(())
+            });
+        }
+        Facts {
+            hostid,
+            ..Facts::default()
+        }
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {

@@ -9,6 +9,7 @@ check_is "the installed system runs with its own children" "rpool/ROOT/debian rp
 
 check "list" beadm-rs list
 check "status gives JSON with its schema" sh -c 'beadm-rs status --json | tee /run/lab/result/status-1.json | grep -q "\"beadm-rs/status/v1\""'
+check "nothing is found that would not boot" sh -c 'beadm-rs check --all >/run/lab/result/check-1.txt'
 check "create" beadm-rs create -d "before the upgrade" new
 check "mount" beadm-rs mount new /mnt/new
 echo "made in new" >/mnt/new/made-in-new

@@ -1,0 +1,288 @@
+//! Whether an environment can boot, as far as can be told without booting it.
+//!
+//! A fixed list of named findings ([`finding::REGISTRY`]), each with a severity
+//! and a remedy. `activate` asks before it changes anything; `check` prints.
+//!
+//! - [`finding`]: the names; `datasets`: what the pools show.
+//! - [`tree`]: the environment's files; `kernels`, `system`, `names`, `hidden`,
+//!   `grub`: what they show.
+//! - [`initramfs`], `compressed`, [`image`]: readers of kernels' formats.
+//! - [`stand_in`]: files that pass, for pools without a system.
+
+mod compressed;
+mod datasets;
+pub mod finding;
+mod grub;
+mod hidden;
+pub mod image;
+pub mod initramfs;
+mod kernels;
+mod names;
+pub mod stand_in;
+mod system;
+#[cfg(test)]
+mod tests;
+pub mod tree;
+
+use std::collections::BTreeSet;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cap_std_ext::cap_std::fs::Dir;
+
+use self::finding::{FILES_UNREADABLE, Findings, LAYOUT_UNKNOWN};
+use self::tree::{Part, Tree};
+use crate::be::{BootEnvironment, rewrite};
+use crate::execute::mount;
+use crate::host::Host;
+use crate::os::Facts;
+use crate::survey::Survey;
+use crate::zfs::{DatasetName, Mountpoint, PoolName};
+
+pub use finding::{Finding, Severity};
+
+/// An environment and what is known around it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    /// The picture.
+    pub survey: &'a Survey,
+    /// The environment.
+    pub environment: &'a BootEnvironment<'a>,
+    /// The machine it would boot.
+    pub facts: &'a Facts,
+}
+
+impl Subject<'_> {
+    /// The name of another environment a dataset belongs to.
+    fn other_environment(&self, dataset: &DatasetName) -> Option<String> {
+        let beroot = std::iter::once(&self.survey.beroot);
+        beroot.chain(&self.survey.boot_roots).find_map(|root| {
+            let below = dataset.as_str().strip_prefix(root.as_str())?;
+            let name = below.strip_prefix('/')?.split('/').next()?;
+            (name != self.environment.name()).then(|| name.to_owned())
+        })
+    }
+
+    /// A dataset would be the environment's own, were it there.
+    fn is_own_but_missing(&self, dataset: &DatasetName) -> bool {
+        let mut roots = self.environment.roots().into_iter();
+        roots.any(|root| dataset.is_within(&root.name))
+            && !self.survey.datasets.contains_key(dataset)
+    }
+}
+
+/// What is known of the machine that would boot: this one, where it runs from
+/// one of the environments. A rescue system's hostid and ESP say nothing about
+/// the machine whose pool it looks at.
+#[must_use]
+pub fn facts(host: &Host, survey: &Survey) -> Facts {
+    if host.altroot.is_none() && survey.running.is_some() {
+        host.platform.facts()
+    } else {
+        Facts::default()
+    }
+}
+
+/// What the machine shows beside its environments.
+#[must_use]
+pub fn machine(survey: &Survey) -> Vec<Finding> {
+    let mut found = Findings::about(None);
+    datasets::machine(survey, &mut found);
+    found.list
+}
+
+/// Looks at one environment: its datasets, and its files where its key is
+/// there. Nothing is changed, and nothing stays mounted.
+#[must_use]
+pub fn environment(
+    host: &Host,
+    survey: &Survey,
+    environment: &BootEnvironment<'_>,
+    facts: &Facts,
+) -> Vec<Finding> {
+    let mut found = Findings::about(Some(environment.name()));
+    datasets::environment(survey, environment, &mut found);
+    if environment
+        .datasets()
+        .iter()
+        .all(|dataset| dataset.key_loaded)
+    {
+        let subject = Subject {
+            survey,
+            environment,
+            facts,
+        };
+        match files(host, &subject, &mut found) {
+            Ok(None) => {}
+            // A pool that does not tell its features is told of elsewhere.
+            Ok(Some(pool)) => {
+                let active = host.zfs.active_features(&pool).unwrap_or_default();
+                grub::findings(&pool, &active, &mut found);
+            }
+            Err(error) => found.add(
+                &FILES_UNREADABLE,
+                error.to_string(),
+                format!("beadm-rs mount {} says more", environment.name()),
+            ),
+        }
+    }
+    found.list
+}
+
+/// Where files are looked for, without the leading slash.
+const LOOKED_INTO: [&str; 13] = [
+    "efi",
+    "etc/zfs",
+    "etc/kernel",
+    "etc/default",
+    "etc/initramfs-tools",
+    "usr/lib/modules",
+    "usr/lib/systemd",
+    "usr/lib/kernel",
+    "usr/sbin",
+    "usr/bin",
+    "usr/local/sbin",
+    "lib/modules",
+    "sbin",
+];
+
+/// The children that have to be looked at, and where they belong: those that
+/// hold what is looked for, or the directories other datasets are mounted on.
+fn children(subject: &Subject<'_>, fstab: &str) -> Vec<(DatasetName, Utf8PathBuf)> {
+    let mountpoints = hidden::mountpoints(subject, fstab);
+    let holds = |at: &Utf8Path| {
+        at.starts_with("boot")
+            || LOOKED_INTO
+                .iter()
+                .any(|path| Utf8Path::new(path).starts_with(at))
+            || mountpoints
+                .iter()
+                .any(|(below, _)| below.starts_with(at) && below != at)
+    };
+    let mut placed = mount::places(subject.survey, subject.environment);
+    placed.extend(hidden::legacy_places(subject, fstab));
+    placed.retain(|(_, at)| holds(at));
+    placed
+}
+
+/// Looks at the files; the pool that GRUB would have to read, if any.
+fn files(
+    host: &Host,
+    subject: &Subject<'_>,
+    found: &mut Findings,
+) -> crate::os::Result<Option<PoolName>> {
+    let root = &subject.environment.root.name;
+    let mut fstab = String::new();
+    let legacy = |dataset: &&crate::zfs::Dataset| dataset.mountpoint == Mountpoint::Legacy;
+    if subject.environment.datasets().iter().any(legacy) {
+        host.platform.with_files(root, false, &mut |dir| {
+            let tree = Tree::new(vec![part(root.as_str(), "".into(), dir)]);
+            fstab = tree.text(rewrite::FSTAB).unwrap_or_default();
+            Ok(())
+        })?;
+    }
+    let children = children(subject, &fstab);
+    let mut datasets = vec![root.clone()];
+    datasets.extend(children.iter().map(|(dataset, _)| dataset.clone()));
+    let mut grub = None;
+    host.platform.with_each(&datasets, &mut |dirs| {
+        grub = look(subject, &children, dirs, found);
+        Ok(())
+    })?;
+    Ok(grub)
+}
+
+fn part<'a>(name: &str, at: Utf8PathBuf, dir: &'a Dir) -> Part<'a> {
+    Part {
+        at,
+        name: name.to_owned(),
+        dir,
+        foreign: false,
+    }
+}
+
+/// Looks at the files: the root's directory first, then those of the children.
+fn look(
+    subject: &Subject<'_>,
+    children: &[(DatasetName, Utf8PathBuf)],
+    dirs: &[Dir],
+    found: &mut Findings,
+) -> Option<PoolName> {
+    let placed = std::iter::once((subject.environment.root.name.as_str(), Utf8PathBuf::new()))
+        .chain(
+            children
+                .iter()
+                .map(|(name, at)| (name.as_str(), at.clone())),
+        );
+    let own = || {
+        placed
+            .clone()
+            .zip(dirs)
+            .map(|((name, at), dir)| part(name, at, dir))
+            .collect::<Vec<_>>()
+    };
+    let tree = Tree::new(own());
+    let fstab = tree.text(rewrite::FSTAB).unwrap_or_default();
+    let (boot, unseen) = foreign(subject, &tree, &fstab);
+    let troubles = tree.troubles();
+    let mut parts = own();
+    parts.extend(boot);
+    let tree = Tree::new(parts);
+    hidden::findings(subject, &tree, &fstab, found);
+    match system::unknown_layout(&tree) {
+        None => kernels::findings(subject, &tree, &unseen, found),
+        Some(system) => found.add(
+            &LAYOUT_UNKNOWN,
+            format!("it is {system}, whose kernels and init are not looked for"),
+            "look yourself whether it can boot",
+        ),
+    }
+    system::findings(subject, &tree, found);
+    names::findings(subject, &tree, found);
+    let all: BTreeSet<String> = troubles.into_iter().chain(tree.troubles()).collect();
+    for trouble in all {
+        found.add(
+            &FILES_UNREADABLE,
+            format!("cannot read {trouble}"),
+            format!("zpool status -v {}", subject.environment.root.name.pool()),
+        );
+    }
+    grub::pool(&tree)
+}
+
+/// What the environment will mount on `/boot` and for the ESP that is no
+/// dataset: as it is mounted here now, and where it is not.
+fn foreign<'a>(
+    subject: &Subject<'a>,
+    tree: &Tree<'_>,
+    fstab: &str,
+) -> (Vec<Part<'a>>, Vec<String>) {
+    let lines = names::fstab(fstab);
+    let said = |at: &Utf8Path| {
+        lines
+            .iter()
+            .find(|line| Utf8Path::new(&line.directory).strip_prefix("/") == Ok(at))
+            .filter(|line| line.kind != "zfs")
+    };
+    let mut parts = Vec::new();
+    for (at, dir) in &subject.facts.boot {
+        // systemd's gpt-auto-generator mounts without an fstab, on what is empty.
+        if said(at).is_some() || tree.names(at).is_empty() {
+            parts.push(Part {
+                foreign: true,
+                ..part(at.as_str(), at.clone(), dir)
+            });
+        }
+    }
+    let unseen = kernels::PLACES
+        .iter()
+        .filter(|place| !parts.iter().any(|part| part.at == **place))
+        .filter_map(|place| Some(format!("/{place} ({})", said(Utf8Path::new(place))?.device)))
+        .collect();
+    (parts, unseen)
+}
+
+/// Whether reading failed because it is not there.
+fn is_absent(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
