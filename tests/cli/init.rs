@@ -76,8 +76,8 @@ fn a_system_is_adopted_once() {
         .run("init -H")
         .note("And everything else works on it.")
         .run("create new")
-        .run("activate new")
-        .run("failback")
+        .run("activate --no-check new")
+        .run("failback --no-check")
         .run("destroy -y new")
         .is("init");
 }

@@ -330,8 +330,8 @@ impl<'a> Choice<'a> {
                 say(&[&self.new_name()]);
             }
             7 => say(&["create", "--empty", &self.new_name()]),
-            8..11 => say(&["activate", &self.environment()]),
-            11 => say(&["failback"]),
+            8..11 => say(&["activate", "--no-check", &self.environment()]),
+            11 => say(&["failback", "--no-check"]),
             12..15 => {
                 say(&["-y", "destroy", &self.environment()]);
                 match self.dice.below(6) {
@@ -385,7 +385,7 @@ fn beginning() -> Vec<Event> {
     let lines: [&[&str]; 3] = [
         &["snapshot", "old"],
         &["create", "-e", "old", "a"],
-        &["activate", "a"],
+        &["activate", "--no-check", "a"],
     ];
     let words = |line: &[&str]| line.iter().map(|word| (*word).to_owned()).collect();
     lines.map(|line| Event::Run(words(line))).to_vec()
