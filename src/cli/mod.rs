@@ -17,6 +17,7 @@ mod mount;
 mod recover;
 mod rename;
 mod rollback;
+mod run;
 mod snapshot;
 mod status;
 
@@ -137,6 +138,7 @@ pub enum Command {
     Mount(mount::Args),
     #[command(visible_alias = "umount")]
     Unmount(mount::UnmountArgs),
+    Run(run::Args),
     Rename(rename::Args),
     Snapshot(snapshot::Args),
     Rollback(rollback::Args),
@@ -162,6 +164,7 @@ impl Command {
             Self::Destroy(args) => format!("destroy {}", args.names()),
             Self::Mount(args) => format!("mount {}", args.name),
             Self::Unmount(args) => format!("unmount {}", args.name),
+            Self::Run(args) => format!("run a command in {}", args.name),
             Self::Rename(args) => format!("rename {}", args.old),
             Self::Snapshot(_) => "take a snapshot".to_owned(),
             Self::Rollback(args) => format!("roll back to {}", args.target),
@@ -221,6 +224,9 @@ impl std::fmt::Display for BeSnapshot {
 /// The program: reads the command line, runs it, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = crate::os::linux::init::entry(std::env::args_os()) {
+        return code;
+    }
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     ExitCode::from(run(std::env::args_os()))
 }
@@ -237,8 +243,9 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     log(cli.global.verbose);
     let json = cli.global.json;
-    let Err(error) = dispatch(cli) else {
-        return 0;
+    let error = match dispatch(cli) {
+        Ok(code) => return code,
+        Err(error) => error,
     };
     if is_broken_pipe(&error) {
         return 0;
@@ -301,11 +308,12 @@ fn interruption() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(flag)
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<()> {
+/// Carries a command out; the exit code, which is 0 but for what `run` ran.
+fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     let Cli { global, command } = cli;
     match command {
-        Command::Completions(args) => return completions::run(&args),
-        Command::Demo(args) => return demo::run(&args, global.sim.as_deref()),
+        Command::Completions(args) => return completions::run(&args).map(|()| 0),
+        Command::Demo(args) => return demo::run(&args, global.sim.as_deref()).map(|()| 0),
         _ => {}
     }
     let context = Context {
@@ -325,6 +333,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Destroy(args) => destroy::run(&context, &args),
         Command::Mount(args) => mount::run(&context, &args),
         Command::Unmount(args) => mount::run_unmount(&context, &args),
+        Command::Run(args) => return run::run(&context, args),
         Command::Rename(args) => rename::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args),
         Command::Rollback(args) => rollback::run(&context, args),
@@ -335,4 +344,5 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Recover(_) => recover::run(&context),
         Command::Completions(_) | Command::Demo(_) => Ok(()),
     }
+    .map(|()| 0)
 }

@@ -42,7 +42,8 @@ pub fn places(survey: &Survey, environment: &BootEnvironment<'_>) -> Vec<Placed>
 }
 
 /// Where an fstab puts legacy datasets of the environment.
-fn legacy_places(fstab: &str, environment: &BootEnvironment<'_>) -> Vec<Placed> {
+#[must_use]
+pub fn legacy_places(fstab: &str, environment: &BootEnvironment<'_>) -> Vec<Placed> {
     let legacy: Vec<&DatasetName> = environment
         .datasets()
         .into_iter()

@@ -14,6 +14,7 @@ pub mod label;
 pub mod recover;
 pub mod rename;
 pub mod rollback;
+pub mod run;
 pub mod snapshot;
 
 use std::fmt;
