@@ -253,10 +253,7 @@ mod tests {
                 "console=ttyS0 root=zfs:AUTO rw\n",
                 "console=ttyS0 root=ZFS=rpool/ROOT/new rw\n",
             ),
-            (
-                "zfs=rpool/ROOT/arch rw",
-                "zfs=rpool/ROOT/new rw\n",
-            ),
+            ("zfs=rpool/ROOT/arch rw", "zfs=rpool/ROOT/new rw\n"),
             (
                 "boot=zfs rpool=rpool bootfs=rpool/ROOT/debian quiet",
                 "root=ZFS=rpool/ROOT/new boot=zfs quiet\n",

@@ -31,4 +31,5 @@ mod pools;
 mod records;
 mod rename;
 mod rollback;
+mod run;
 mod tools;

@@ -299,7 +299,9 @@ fn spawn(words: &[OsString], shell: &str) -> std::result::Result<Pid, NotRun> {
         enter().map_err(Error::io("enter the environment"))?;
         let mut command = command::of_the_user(words, shell);
         let child = command.spawn().map_err(|error| {
-            let name = words.first().map_or(shell.into(), |word| word.to_string_lossy());
+            let name = words
+                .first()
+                .map_or(shell.into(), |word| word.to_string_lossy());
             let text = format!("cannot run {name} in it: {error}");
             match error.kind() {
                 io::ErrorKind::NotFound => NotRun::NotFound(text),
@@ -349,7 +351,9 @@ mod tests {
     #[test]
     fn what_the_first_process_says_is_understood() {
         assert!(understand("").is_ok());
-        assert!(matches!(understand("not-found\nno x"), Err(NotRun::NotFound(text)) if text == "no x"));
+        assert!(
+            matches!(understand("not-found\nno x"), Err(NotRun::NotFound(text)) if text == "no x")
+        );
         assert!(matches!(
             understand("not-executable\nno x"),
             Err(NotRun::NotExecutable(_))

@@ -187,6 +187,11 @@ fn layer(
     place: &Utf8Path,
     changes: &mut Vec<Change>,
 ) -> io::Result<()> {
+    if is_opaque(upper)
+        && let Some(before) = before
+    {
+        gone(before, upper, place, changes)?;
+    }
     for (entry, path) in entries(upper, place)? {
         let metadata = entry.metadata()?;
         if metadata.is_dir() {
@@ -235,7 +240,22 @@ fn whole(
         };
         changes.push(Change { path, what });
     }
-    let Some(before) = before else { return Ok(()) };
+    match before {
+        Some(before) => gone(before, after, place, changes),
+        None => Ok(()),
+    }
+}
+
+/// A directory that was removed and made again: nothing of the lower layer's
+/// shows through it.
+fn is_opaque(upper: &Dir) -> bool {
+    let mut value = [0; 1];
+    rustix::fs::fgetxattr(upper, "trusted.overlay.opaque", &mut value)
+        .is_ok_and(|length| value.get(..length) == Some(b"y"))
+}
+
+/// What was in a directory and has nothing in its place any more.
+fn gone(before: &Dir, after: &Dir, place: &Utf8Path, changes: &mut Vec<Change>) -> io::Result<()> {
     for (entry, path) in entries(before, place)? {
         if after.symlink_metadata(entry.file_name()).is_ok() {
             continue;
@@ -357,6 +377,9 @@ mod tests {
         let (scratch, to) = files(&[]);
         copy(&from, &to).unwrap();
         let read = |path: &str| std::fs::read_to_string(scratch.path().join(path)).unwrap();
-        assert_eq!((read("EFI/a/b"), read("c")), ("1".to_owned(), "2".to_owned()));
+        assert_eq!(
+            (read("EFI/a/b"), read("c")),
+            ("1".to_owned(), "2".to_owned())
+        );
     }
 }

@@ -92,8 +92,8 @@ pub(super) fn run(
     // program's process group. What is sent to this process alone is passed on,
     // by this thread: the one that makes namespaces can start no others
     // (unshare(2), CLONE_NEWPID).
-    let mut signals = Signals::new([SIGTERM, SIGHUP])
-        .map_err(Error::io("prepare for signals to the command"))?;
+    let mut signals =
+        Signals::new([SIGTERM, SIGHUP]).map_err(Error::io("prepare for signals to the command"))?;
     let handle = signals.handle();
     let started: Mutex<Option<Pid>> = Mutex::new(None);
     let body = || {
@@ -146,8 +146,7 @@ impl Stage {
     fn enter(&self, linux: &Linux) -> Result<()> {
         linux.directory(&self.directory)?;
         let told = || Error::io("make namespaces for the command");
-        let flags =
-            CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+        let flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
         nix::sched::unshare(flags).map_err(told())?;
         let none = None::<&str>;
         nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
@@ -197,8 +196,8 @@ impl Stage {
             let place = &private.place;
             let attempted = format!("give the command a private version of {place}");
             let scratch = self.part("private").join(index.to_string());
-            let prepared = fs::create_dir(&scratch)
-                .and_then(|()| private::prepare(&scratch, private, &root));
+            let prepared =
+                fs::create_dir(&scratch).and_then(|()| private::prepare(&scratch, private, &root));
             match prepared.map_err(Error::io(attempted))? {
                 Prepared::Version(version) => self.versions.push(version),
                 Prepared::NoPlace => self
@@ -259,9 +258,9 @@ impl Stage {
         for version in &self.versions {
             match version.changes() {
                 Ok(found) => changes.extend(found),
-                Err(error) => self
-                    .notes
-                    .push(format!("not all changes in private places are listed: {error}")),
+                Err(error) => self.notes.push(format!(
+                    "not all changes in private places are listed: {error}"
+                )),
             }
         }
         self.versions.clear();
