@@ -80,7 +80,7 @@ fn prepare(context: &Context, name: &BeName) -> Result<Inside, Trouble> {
     if let Some(text) = context.unfinished(&survey) {
         context.warn(&text);
     }
-    Ok(run::plan(&context.host, &survey, name)?)
+    Ok(run::plan(&context.host, &survey, name, context.dry_run)?)
 }
 
 fn execute(context: &Context, args: &Args) -> Result<Ended, Trouble> {

@@ -37,18 +37,24 @@ impl From<crate::os::Error> for NoPlan {
 /// Plans what is mounted for a command inside an environment, from its fstab
 /// and from what the running machine has.
 ///
+/// A dry run changes nothing, and mounting something writable might: then the
+/// fstab is passed over where the environment is mounted writable elsewhere.
+///
 /// # Errors
 /// Why not.
-pub fn plan(host: &Host, survey: &Survey, name: &BeName) -> Result<Inside, NoPlan> {
+pub fn plan(host: &Host, survey: &Survey, name: &BeName, dry_run: bool) -> Result<Inside, NoPlan> {
     let environment = run::allowed(survey, name)?;
     let mut fstab = String::new();
-    // Writable: one that is mounted writable elsewhere cannot be mounted
-    // read-only as well (`zpl_mount_impl`, EBUSY).
+    // What is mounted writable elsewhere cannot be mounted read-only as well
+    // (`zpl_mount_impl`, EBUSY).
     let root = &environment.root.name;
-    host.platform.with_files(root, true, &mut |root| {
+    let read = host.platform.with_files(root, !dry_run, &mut |root| {
         fstab = read_fstab(root).unwrap_or_default();
         Ok(())
-    })?;
+    });
+    if !dry_run {
+        read?;
+    }
     let surroundings = host.platform.surroundings()?;
     Ok(run::plan(survey, name, &fstab, &surroundings)?)
 }

@@ -17,5 +17,6 @@ mod machine;
 mod names;
 mod redact;
 mod refusals;
+mod run;
 mod transcript;
 mod unfinished;

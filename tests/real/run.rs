@@ -1,7 +1,7 @@
 //! Commands run inside environments, and what they cannot reach.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -314,13 +314,13 @@ fn the_exit_status_is_the_commands_or_one_that_says_it_did_not_run() {
     machine.run(&["run", "none", "true"]).says(
         125,
         &format!(
-            "cannot run a command in none: there is no boot environment 'none' under {}",
+            "refused to run a command in none: there is no boot environment 'none' under {}",
             machine.name("ROOT")
         ),
     );
     machine.run_inside("old", &["run", "old", "true"]).says(
         125,
-        "cannot run a command in old: it is the running environment: the command would change \
+        "refused to run a command in old: it is the running environment: the command would change \
          the machine while it works",
     );
     let ran = machine.run(&["--json", "run", "new", "sh", "-c", "echo said; exit 4"]);

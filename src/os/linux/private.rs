@@ -47,24 +47,33 @@ pub fn prepare(scratch: &Utf8Path, private: &Private, inside: &Tree) -> io::Resu
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Prepared::NoPlace),
         Err(error) => return Err(error),
     };
+    for name in ["machines", "private"] {
+        std::fs::create_dir(scratch.join(name))?;
+    }
+    let own = scratch.join("private");
     let (before, after, mount) = match private.origin {
         Origin::Empty => {
-            memory(scratch, None)?;
-            (None, dir(scratch)?, tree::again_at(scratch)?)
+            memory(&own, None)?;
+            (None, dir(&own)?, tree::again_at(&own)?)
         }
         Origin::Copied => {
-            let source = dir(&private.place)?;
-            memory(scratch, Some(fitting(&source)?))?;
-            copy(&source, &dir(scratch)?)?;
-            (Some(source), dir(scratch)?, tree::again_at(scratch)?)
+            let source = read_only(&private.place, &scratch.join("machines"))?;
+            memory(&own, Some(fitting(&source)?))?;
+            copy(&source, &dir(&own)?)?;
+            (Some(source), dir(&own)?, tree::again_at(&own)?)
         }
         Origin::Overlaid => {
-            memory(scratch, None)?;
-            let mount = overlay(scratch, &private.place)?;
-            let upper = dir(&scratch.join("upper"))?;
-            (Some(dir(&private.place)?), upper, mount)
+            let source = read_only(&private.place, &scratch.join("machines"))?;
+            memory(&own, None)?;
+            let mount = overlay(&scratch.join("machines"), &own)?;
+            (Some(source), dir(&own.join("upper"))?, mount)
         }
     };
+    // What was opened stays; the name goes.
+    if private.origin != Origin::Empty {
+        let machines = scratch.join("machines");
+        rustix::mount::unmount(machines.as_std_path(), UnmountFlags::DETACH)?;
+    }
     tree::attach(mount, on)?;
     Ok(Prepared::Version(Version {
         place: private.place.clone(),
@@ -117,18 +126,23 @@ fn copy(from: &Dir, to: &Dir) -> io::Result<()> {
     Ok(())
 }
 
-/// An overlay on a file system of the running machine, which it only reads.
-fn overlay(scratch: &Utf8Path, source: &Utf8Path) -> io::Result<OwnedFd> {
-    let part = |name: &str| scratch.join(name);
-    for name in ["lower", "upper", "work", "merged"] {
+/// A view of a file system of the running machine through which not even the
+/// time of an access is written.
+fn read_only(place: &Utf8Path, at: &Utf8Path) -> io::Result<Dir> {
+    let mount = tree::again_at(place)?;
+    tree::attach(&mount, tree::open(at)?)?;
+    tree::restrict(&mount, MountFlags::RDONLY)?;
+    dir(at)
+}
+
+/// An overlay on that view, in a file system in memory.
+fn overlay(lower: &Utf8Path, own: &Utf8Path) -> io::Result<OwnedFd> {
+    let part = |name: &str| own.join(name);
+    for name in ["upper", "work", "merged"] {
         std::fs::create_dir(part(name))?;
     }
-    let lower = tree::again_at(source)?;
-    tree::attach(&lower, tree::open(&part("lower"))?)?;
-    tree::restrict(&lower, MountFlags::RDONLY)?;
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        part("lower"),
+        "lowerdir={lower},upperdir={},workdir={}",
         part("upper"),
         part("work")
     );
@@ -140,10 +154,7 @@ fn overlay(scratch: &Utf8Path, source: &Utf8Path) -> io::Result<OwnedFd> {
         Some(std::ffi::CString::new(options)?.as_c_str()),
     )?;
     let mount = tree::again_at(&part("merged"))?;
-    // The overlay holds a mount of its own of each layer.
-    for name in ["merged", "lower"] {
-        rustix::mount::unmount(part(name).as_std_path(), UnmountFlags::DETACH)?;
-    }
+    rustix::mount::unmount(part("merged").as_std_path(), UnmountFlags::DETACH)?;
     Ok(mount)
 }
 
