@@ -182,7 +182,7 @@ impl Stage {
                 if is_root {
                     return Ok(());
                 }
-                let on = self.tree()?.directory(&placed.below)?;
+                let on = self.tree()?.directory_or_new(&placed.below)?;
                 tree::attach(mount, on)
             };
             finish().map_err(Error::io(attempted))?;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
@@ -60,6 +60,23 @@ impl Tree {
     /// A directory reached without a symbolic link.
     pub fn directory(&self, path: &Utf8Path) -> io::Result<OwnedFd> {
         self.below(path, OFlags::DIRECTORY)
+    }
+
+    /// The same, made where it is not there, as zfs-mount(8) does.
+    pub fn directory_or_new(&self, path: &Utf8Path) -> io::Result<OwnedFd> {
+        let mut above = self.directory(Utf8Path::new(""))?;
+        let mut reached = Utf8PathBuf::new();
+        for name in path.components() {
+            reached.push(name);
+            above = match self.directory(&reached) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    rustix::fs::mkdirat(&above, name.as_str(), Mode::from_raw_mode(0o755))?;
+                    self.directory(&reached)?
+                }
+                result => result?,
+            };
+        }
+        Ok(above)
     }
 
     /// What stands at a path, itself: a symbolic link stays one. What is above
