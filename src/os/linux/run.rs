@@ -350,8 +350,10 @@ struct Terminal {
 
 impl Terminal {
     fn now() -> Self {
-        let own = rustix::process::getpgrp();
-        let foreground = rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == own);
+        let own = nix::unistd::getpgrp();
+        // 0 is a group without a number here: there is none to give it back to.
+        let foreground =
+            own.as_raw() > 0 && nix::unistd::tcgetpgrp(io::stdin()).is_ok_and(|group| group == own);
         Self { foreground }
     }
 
@@ -363,7 +365,7 @@ impl Terminal {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGTTOU);
         if signals.thread_block().is_ok() {
-            let _ = rustix::termios::tcsetpgrp(io::stdin(), rustix::process::getpgrp());
+            let _ = nix::unistd::tcsetpgrp(io::stdin(), nix::unistd::getpgrp());
             let _ = signals.thread_unblock();
         }
     }
