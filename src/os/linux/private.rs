@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
 use cap_std_ext::cap_std::fs::{Dir, DirEntry, File, FileTypeExt as _, MetadataExt as _};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::{MountAttrFlags, MountFlags, UnmountFlags};
 
 use super::tree::{self, Tree};
@@ -261,7 +262,10 @@ fn whole(
 /// shows through it.
 fn is_opaque(upper: &Dir) -> bool {
     let mut value = [0; 1];
-    rustix::fs::fgetxattr(upper, "trusted.overlay.opaque", &mut value)
+    // A `Dir` is opened with O_PATH, which fgetxattr(2) does not take.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(upper, ".", flags, Mode::empty())
+        .and_then(|fd| rustix::fs::fgetxattr(fd, "trusted.overlay.opaque", &mut value))
         .is_ok_and(|length| value.get(..length) == Some(b"y"))
 }
 
