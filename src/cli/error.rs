@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::execute::{Cause, Failure};
+use crate::os::inside::NotRun;
 use crate::plan::Refusal;
 use crate::survey::SurveyError;
 use crate::zfs::ErrorKind;
@@ -17,6 +18,12 @@ pub const REFUSED: u8 = 3;
 pub const BUSY: u8 = 5;
 /// Interrupted and not undone: `beadm-rs recover` is needed.
 pub const UNFINISHED: u8 = 6;
+/// `run` did not run its command: refused, busy or failed before it.
+pub const NOT_RUN: u8 = 125;
+/// The command `run` was given cannot be executed.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// There is no such command in the environment `run` was given.
+pub const NO_COMMAND: u8 = 127;
 
 /// How a command ends that did what it was asked, and whose answer is an exit
 /// code: everything has been said.
@@ -127,6 +134,21 @@ impl From<crate::os::Error> for Trouble {
                 Self::new(FAILED, &error)
             }
         }
+    }
+}
+
+impl From<NotRun> for Trouble {
+    fn from(error: NotRun) -> Self {
+        match error {
+            NotRun::Os(error) => Self {
+                exit: NOT_RUN,
+                ..error.into()
+            },
+            NotRun::NotFound(_) => Self::new(NO_COMMAND, error),
+            NotRun::NotExecutable(_) => Self::new(NOT_EXECUTABLE, error),
+            NotRun::Interrupted => Self::new(NOT_RUN, error),
+        }
+        .state("the command did not run, and nothing stays mounted")
     }
 }
 

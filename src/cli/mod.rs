@@ -21,6 +21,7 @@ mod mount;
 mod recover;
 mod rename;
 mod rollback;
+mod run;
 mod snapshot;
 mod status;
 
@@ -142,6 +143,7 @@ pub enum Command {
     #[command(visible_alias = "umount")]
     Unmount(mount::UnmountArgs),
     Diff(diff::Args),
+    Run(run::Args),
     Rename(rename::Args),
     Snapshot(snapshot::Args),
     Rollback(rollback::Args),
@@ -170,6 +172,7 @@ impl Command {
             Self::Mount(args) => format!("mount {}", args.name),
             Self::Unmount(args) => format!("unmount {}", args.name),
             Self::Diff(args) => format!("compare {}", args.from),
+            Self::Run(args) => format!("run a command in {}", args.name),
             Self::Rename(args) => format!("rename {}", args.old),
             Self::Snapshot(_) => "take a snapshot".to_owned(),
             Self::Rollback(args) => format!("roll back to {}", args.target),
@@ -230,6 +233,9 @@ impl std::fmt::Display for BeSnapshot {
 /// The program: reads the command line, runs it, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
+    if let Some(code) = crate::os::linux::init::entry(std::env::args_os()) {
+        return code;
+    }
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();
     ExitCode::from(run(std::env::args_os()))
 }
@@ -246,8 +252,9 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     };
     log(cli.global.verbose);
     let json = cli.global.json;
-    let Err(error) = dispatch(cli) else {
-        return 0;
+    let error = match dispatch(cli) {
+        Ok(code) => return code,
+        Err(error) => error,
     };
     if is_broken_pipe(&error) {
         return 0;
@@ -303,11 +310,12 @@ fn host(global: &Global) -> Result<Host, Trouble> {
     Ok(host?)
 }
 
-fn dispatch(cli: Cli) -> anyhow::Result<()> {
+/// Carries a command out; the exit code, which is 0 but for what `run` ran.
+fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     let Cli { global, command } = cli;
     match command {
-        Command::Completions(args) => return completions::run(&args),
-        Command::Demo(args) => return demo::run(&args, global.sim.as_deref()),
+        Command::Completions(args) => return completions::run(&args).map(|()| 0),
+        Command::Demo(args) => return demo::run(&args, global.sim.as_deref()).map(|()| 0),
         _ => {}
     }
     let context = Context {
@@ -330,6 +338,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Mount(args) => mount::run(&context, &args),
         Command::Unmount(args) => mount::run_unmount(&context, &args),
         Command::Diff(args) => diff::run(&context, &args),
+        Command::Run(args) => return run::run(&context, args),
         Command::Rename(args) => rename::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args),
         Command::Rollback(args) => rollback::run(&context, args),
@@ -340,4 +349,5 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Recover(_) => recover::run(&context),
         Command::Completions(_) | Command::Demo(_) => Ok(()),
     }
+    .map(|()| 0)
 }

@@ -4,6 +4,7 @@
 pub mod failpoint;
 pub mod mount;
 pub mod rewrite;
+pub mod run;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,9 +1,16 @@
 //! Linux: `/proc` and mount(8).
 
+mod device;
+pub mod init;
+mod private;
+mod run;
+mod tree;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -12,6 +19,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
+use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use super::mountinfo::{self, Entry};
 use super::{
     EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace,
@@ -462,6 +470,20 @@ impl Platform for Linux {
     fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock> {
         self.directory(&self.run)?;
         lock::acquire(&self.run.join("lock"), purpose, patience)
+    }
+
+    fn surroundings(&self) -> Result<Surroundings> {
+        run::surroundings(self)
+    }
+
+    fn run_inside(
+        &self,
+        inside: &Inside,
+        program: &Program,
+        interrupted: &AtomicBool,
+        mounted: &mut (dyn FnMut() + Send),
+    ) -> std::result::Result<Ended, NotRun> {
+        run::run(self, inside, program, interrupted, mounted)
     }
 
     fn lock_holder(&self) -> Option<String> {

@@ -3,10 +3,12 @@
 //!
 //! [`linux`] is the real one; the simulator ([`crate::zfs::sim`]) is its own.
 
+pub mod inside;
 pub mod linux;
 pub mod mountinfo;
 
 use std::fs::File;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -14,6 +16,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use serde::Serialize;
 
 use crate::zfs::{DatasetName, SnapshotName};
+use inside::{Ended, Inside, NotRun, Program, Surroundings};
 
 /// Why the operating system did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -276,6 +279,28 @@ pub trait Platform: Send + Sync {
     /// # Errors
     /// [`Error::Locked`] where it is still held after that.
     fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock>;
+
+    /// What of the running machine a command inside an environment is shown a
+    /// version of.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn surroundings(&self) -> Result<Surroundings>;
+
+    /// Runs a command inside an environment, in namespaces of its own, with
+    /// nothing of the running machine's disks, firmware and loader in reach.
+    /// `mounted` is called when everything is mounted. When this returns, and
+    /// when this process is killed, nothing of it runs or is mounted any more.
+    ///
+    /// # Errors
+    /// Why the command did not run.
+    fn run_inside(
+        &self,
+        inside: &Inside,
+        program: &Program,
+        interrupted: &AtomicBool,
+        mounted: &mut (dyn FnMut() + Send),
+    ) -> std::result::Result<Ended, NotRun>;
 
     /// Who holds the lock now: as in [`Error::Locked`]; `None` where nobody does.
     fn lock_holder(&self) -> Option<String>;

@@ -19,6 +19,7 @@ mod record;
 pub mod recover;
 pub mod rename;
 pub mod rollback;
+pub mod run;
 pub mod snapshot;
 
 use std::fmt;

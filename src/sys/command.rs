@@ -2,6 +2,7 @@
 //! cleared environment, no shell, standard error kept.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -143,6 +144,83 @@ pub fn spawn(command: &mut Command) -> io::Result<Child> {
         .to_owned();
     running().insert(child.id(), Running { name, asked: 0 });
     Ok(child)
+}
+
+/// What a command inside an environment keeps of the caller's environment: the
+/// terminal, the language, the way to the network, how Debian's packages ask.
+/// Everything else may name what is not there.
+const KEPT: [&str; 17] = [
+    "TERM",
+    "COLORTERM",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "all_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "DEBIAN_FRONTEND",
+    "DEBIAN_PRIORITY",
+];
+
+/// What it is told: that systemd is not to be talked to, that an ESP is one
+/// although it is no FAT on a disk (systemd's docs/ENVIRONMENT.md), and that
+/// dracut cannot make device files.
+const TOLD: [(&str, &str); 8] = [
+    ("HOME", "/root"),
+    ("USER", "root"),
+    ("LOGNAME", "root"),
+    ("SYSTEMD_OFFLINE", "1"),
+    ("SYSTEMD_IN_CHROOT", "1"),
+    ("SYSTEMD_RELAX_ESP_CHECKS", "1"),
+    ("SYSTEMD_RELAX_XBOOTLDR_CHECKS", "1"),
+    ("DRACUT_NO_MKNOD", "1"),
+];
+
+/// This very program again, on the caller's terminal and in its process group,
+/// with the environment that a command inside gets from it.
+#[must_use]
+pub fn again(arguments: &[OsString]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    let kept = std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        KEPT.contains(&name.as_ref()) || name.starts_with("LC_")
+    });
+    command
+        .arg0("beadm-rs")
+        .args(arguments)
+        .env_clear()
+        .envs(kept)
+        .env("PATH", DIRECTORIES.join(":"))
+        .envs(TOLD);
+    command
+}
+
+/// A command of the user's, with this process's own terminal, process group and
+/// environment; without words the shell, as at a login.
+#[must_use]
+pub fn of_the_user(words: &[OsString], shell: &str) -> Command {
+    let mut command = match words {
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+        [] => {
+            let mut command = Command::new(shell);
+            let name = shell.rsplit('/').next().unwrap_or(shell);
+            command.arg0(format!("-{name}"));
+            command
+        }
+    };
+    command.env("SHELL", shell);
+    command
 }
 
 /// Runs a program to its end.

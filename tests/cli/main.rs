@@ -20,5 +20,6 @@ mod machine;
 mod names;
 mod redact;
 mod refusals;
+mod run;
 mod transcript;
 mod unfinished;

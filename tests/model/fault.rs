@@ -2,9 +2,11 @@
 //! a dataset that was busy for a moment.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use beadm_rs::os::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use beadm_rs::os::{self, FileWork, Files, Lock, Mount, MountRequest, Object, Platform};
 use beadm_rs::zfs::sim::Sim;
 use beadm_rs::zfs::{
@@ -199,6 +201,20 @@ impl Platform for Faulty {
 
     fn lock(&self, purpose: &str, patience: Duration) -> os::Result<Lock> {
         self.sim.lock(purpose, patience)
+    }
+
+    fn surroundings(&self) -> os::Result<Surroundings> {
+        self.sim.surroundings()
+    }
+
+    fn run_inside(
+        &self,
+        inside: &Inside,
+        program: &Program,
+        interrupted: &AtomicBool,
+        mounted: &mut (dyn FnMut() + Send),
+    ) -> std::result::Result<Ended, NotRun> {
+        self.sim.run_inside(inside, program, interrupted, mounted)
     }
 
     fn lock_holder(&self) -> Option<String> {

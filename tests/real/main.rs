@@ -45,4 +45,5 @@ mod pools;
 mod records;
 mod rename;
 mod rollback;
+mod run;
 mod tools;

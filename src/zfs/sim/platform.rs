@@ -2,6 +2,7 @@
 //! the place of an empty directory.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -9,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, State};
+use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
 use crate::os::{
     Error, Facts, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
 };
@@ -304,6 +306,33 @@ impl Platform for Sim {
         self.powered()
             .map_err(|refusal| refusal.platform(format!("lock {}", self.label())))?;
         lock::acquire(&self.lock_path()?, purpose, patience)
+    }
+
+    /// A machine that boots with an ESP.
+    fn surroundings(&self) -> Result<Surroundings> {
+        Ok(Surroundings {
+            command_line: "root=zfs:AUTO ro quiet".to_owned(),
+            loader: vec![LoaderMount {
+                directory: "/boot/efi".into(),
+                kind: "vfat".to_owned(),
+                source: "/dev/sda1".to_owned(),
+            }],
+        })
+    }
+
+    /// There is no system in a simulated environment, and the machine the
+    /// simulation runs on is not the one a command would be meant for.
+    fn run_inside(
+        &self,
+        _inside: &Inside,
+        _program: &Program,
+        _interrupted: &AtomicBool,
+        _mounted: &mut (dyn FnMut() + Send),
+    ) -> std::result::Result<Ended, NotRun> {
+        Err(NotRun::Os(Error::Unexpected {
+            attempted: "run a command inside".to_owned(),
+            detail: "this is a simulation, and no system is in it to run one in".to_owned(),
+        }))
     }
 
     fn lock_holder(&self) -> Option<String> {

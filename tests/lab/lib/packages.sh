@@ -1,7 +1,7 @@
 # The host's packages, and the host's idea of where Debian's archive is. Sourced.
 # shellcheck shell=bash
 
-HOST_PACKAGES=(qemu-system-x86 qemu-utils debootstrap debian-archive-keyring cpio xz-utils e2fsprogs kmod)
+HOST_PACKAGES=(qemu-system-x86 qemu-utils ovmf debootstrap debian-archive-keyring cpio xz-utils e2fsprogs kmod)
 
 # archive_uri LABEL: the address of "Debian" or "Debian-Security" as this machine's own apt has it
 # (apt-get(8), indextargets), so that no host name is written down here.

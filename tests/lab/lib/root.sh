@@ -2,7 +2,8 @@
 # shellcheck shell=bash
 
 GUEST_PACKAGES=(systemd systemd-sysv udev dbus kmod procps less nano strace
-    zfsutils-linux zfs-initramfs dosfstools gdisk fdisk dmsetup e2fsprogs xz-utils zstd)
+    zfsutils-linux zfs-initramfs dosfstools gdisk fdisk dmsetup e2fsprogs xz-utils zstd
+    grub2-common grub-pc-bin grub-efi-amd64-bin systemd-boot-tools systemd-boot-efi efibootmgr)
 
 # The same in workbench and installed system, so that neither finds the other's pool foreign.
 GUEST_HOSTID=00bea0d5

@@ -3,9 +3,17 @@
 
 # start_scenario NAME DIR: DIR is where the overlay and the jobs live.
 start_scenario() {
-    SCENARIO=$1 SCENARIO_DIR=$2
+    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE=
     mkdir -p "$SCENARIO_DIR"
     qemu-img create -q -f qcow2 -F qcow2 -b "$IMAGES/installed.qcow2" "$SCENARIO_DIR/system.qcow2"
+}
+
+# uefi: the machine gets UEFI firmware with variables of its own, which outlive a stage. It still
+# starts the kernel it is handed, through the kernel's EFI stub.
+uefi() {
+    [ -f "$SCENARIO_DIR/variables" ] || cp /usr/share/OVMF/OVMF_VARS_4M.fd "$SCENARIO_DIR/variables"
+    QEMU+=(-drive "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"
+        -drive "if=pflash,unit=1,format=raw,file=$SCENARIO_DIR/variables")
 }
 
 # stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
@@ -24,6 +32,7 @@ stage() {
     chmod +x "$job/run"
     job_disk "$job" "$SCENARIO_DIR/job.img"
     machine "$IMAGES/kernel" "$IMAGES/initrd" "root=zfs:AUTO rw"
+    [ -z "$SCENARIO_FIRMWARE" ] || "$SCENARIO_FIRMWARE"
     disk "$SCENARIO_DIR/system.qcow2" qcow2 system
     disk "$SCENARIO_DIR/job.img" raw job readonly=on
     boot "system-$SCENARIO-$name" "$seconds" || status=$?
