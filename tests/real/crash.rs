@@ -134,9 +134,10 @@ impl Life {
     }
 }
 
-/// How many random instants there are in one of the two lives below.
+/// How many random instants there are in the ordinary life below, and in each of
+/// the two long ones.
 fn random() -> usize {
-    if long() { 1000 } else { 100 }
+    if long() { 1000 } else { 200 }
 }
 
 /// All that is done with environments, one after another.
@@ -166,6 +167,9 @@ fn the_power_is_cut_at_every_write() {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn the_power_is_cut_at_every_write_to_two_pools() {
+    if !long() {
+        return;
+    }
     let mut life = Life::new(true, false);
     live(&mut life);
     life.examine("crash-boot", random());
@@ -174,6 +178,9 @@ fn the_power_is_cut_at_every_write_to_two_pools() {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn the_power_is_cut_at_every_write_of_a_copy() {
+    if !long() {
+        return;
+    }
     let mut life = Life::new(false, true);
     let other = life.machine.name("").replace('/', "x");
     life.command(&["create", "-e", "old", "-p", &other, "copy"]);
