@@ -29,7 +29,7 @@ const EVENTS: usize = 40;
 const BETWEEN_PICTURES: usize = 10;
 
 /// How many of those that come out differently are made shorter.
-const SHORTENED: usize = 2;
+const SHORTENED: usize = 1;
 
 /// A command line, or something a user does beside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
