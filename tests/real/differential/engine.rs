@@ -13,7 +13,7 @@ const HISTORIES: [u64; 2] = [30, 300];
 const OPERATIONS: usize = 40;
 
 /// How many of those that come out differently are made shorter.
-const SHORTENED: usize = 2;
+const SHORTENED: usize = 1;
 
 /// The history as lines of a regression test.
 fn written(ops: &[Op]) -> String {

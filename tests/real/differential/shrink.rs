@@ -1,7 +1,7 @@
 //! A shorter history that still goes wrong.
 
 /// How often a history is played again to make it shorter.
-const REPLAYS: usize = 60;
+const REPLAYS: usize = 20;
 
 /// Leaves out what is not needed for `fails`: halves, quarters, in the end each
 /// one by itself. The least that was found within the replays there are.
