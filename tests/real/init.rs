@@ -112,6 +112,15 @@ impl System {
         self.root.rsplit_once('/').unwrap().0
     }
 
+    /// What is mounted on `/boot`, where that is a pool of its own; else nothing.
+    fn boot(&self) -> String {
+        pools()
+            .into_iter()
+            .map(|pool| format!("{pool}/BOOT/{}", self.be()))
+            .find(|name| try_sh("zfs", &["list", name]).exit == 0)
+            .unwrap_or_default()
+    }
+
     /// Runs the program as on the machine itself: in a mount namespace whose
     /// root is that dataset.
     fn inside(&self, arguments: &[&str]) -> Ran {
@@ -122,9 +131,13 @@ impl System {
     fn inside_failing(&self, arguments: &[&str], at: &str) -> Ran {
         let script = r#"
             set -e
-            root=$1 dataset=$2; shift 2
+            root=$1 dataset=$2 boot=$3; shift 3
             mount --make-rprivate /
             mount -t zfs -o zfsutil "$dataset" "$root"
+            if [ -n "$boot" ]; then
+                mkdir -p "$root/boot"
+                mount -t zfs -o zfsutil "$boot" "$root/boot"
+            fi
             for d in usr dev proc sys run job tmp; do
                 mkdir -p "$root/$d"
                 mount --rbind "/$d" "$root/$d"
@@ -137,7 +150,7 @@ impl System {
         let mut command = Command::new("unshare");
         command
             .args(["-m", "sh", "-c", script, "sh", root.to_str().unwrap()])
-            .arg(&self.root)
+            .args([&self.root, &self.boot()])
             .arg(program())
             .args(arguments)
             .stdin(Stdio::null());
