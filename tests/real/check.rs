@@ -54,7 +54,10 @@ fn a_sound_environment_is_found_so_wherever_it_is_mounted() {
         );
     });
     let before = mounts();
-    let sound = |ran: Ran| assert_eq!(found(&ran.succeeds()), Vec::<String>::new());
+    let sound = |ran: Ran| {
+        let ran = ran.succeeds();
+        assert_eq!(found(&ran), Vec::<String>::new(), "{}", ran.stdout);
+    };
     let check: &[&str] = &["--json", "check", "old"];
     sound(machine.run(check));
     assert_eq!(mounts(), before, "nothing stays mounted");

@@ -6,6 +6,9 @@ use super::super::ErrorKind;
 /// `zfs_standard_error_fmt` in `libzfs_util.c`, the same from 0.8 to 2.4.
 pub(super) fn classify(message: &str) -> ErrorKind {
     const TEXTS: [(&str, ErrorKind); 45] = [
+        // Told beside what is merely not there.
+        ("suspended", ErrorKind::Io),
+        ("I/O error", ErrorKind::Io),
         ("source and target pools differ", ErrorKind::Unsupported),
         ("within same pool", ErrorKind::Unsupported),
         ("crosses datasets", ErrorKind::Unsupported),
@@ -41,8 +44,6 @@ pub(super) fn classify(message: &str) -> ErrorKind {
         ("Disk quota exceeded", ErrorKind::NoSpace),
         ("read-only", ErrorKind::ReadOnly),
         ("Read-only", ErrorKind::ReadOnly),
-        ("suspended", ErrorKind::Io),
-        ("I/O error", ErrorKind::Io),
         ("permission denied", ErrorKind::PermissionDenied),
         ("Permission denied", ErrorKind::PermissionDenied),
         ("key not loaded", ErrorKind::Key),
