@@ -143,8 +143,10 @@ function run.promote(op)
 end
 
 function run.destroy(op)
-    if op[5] == "missing-ok" and not zfs.exists(op[1]) then
-        return 0
+    -- To zfs.sync.destroy a snapshot that is gone is destroyed already
+    -- (dsl_destroy_snapshot_check).
+    if not zfs.exists(op[1]) then
+        return op[5] == "missing-ok" and 0 or 2
     end
     if op.unseen then
         local err, why = guarded(op[1], op[2], op[3], op[4])

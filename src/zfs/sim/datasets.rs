@@ -403,6 +403,8 @@ pub(super) fn receive(
             .and_then(|parent| parent.encryption_root)
     };
     head.key_missing = transfer.raw && encrypted;
+    // It is made when all has arrived (`dmu_recv_end_sync`).
+    change.begin(&transfer.target.pool())?;
     head.snapshots.push(Snap {
         object: change.state.number(),
         tree,

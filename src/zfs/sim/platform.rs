@@ -10,6 +10,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, State};
+use super::view;
 use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
 use crate::os::{
     Error, Facts, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
@@ -228,6 +229,9 @@ impl Platform for Sim {
                 |change| {
                     mountable(&change.state, change.state.head(dataset)?)?;
                     change.state.writable(&dataset.pool())?;
+                    if view::is_readonly(&change.state, dataset) {
+                        return Err(Refusal::other("it is read-only"));
+                    }
                     change.expose(dataset)
                 },
                 |_| Ok(()),

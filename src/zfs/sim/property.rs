@@ -351,13 +351,6 @@ pub(super) fn check(name: &str, value: &str, kind: Kind, when: When) -> Ruled<(S
         (Nature::Own, _) if name == "version" => Origin::Fixed,
         (Nature::Inherit | Nature::Own, _) => Origin::Local,
         (Nature::Once | Nature::Key, When::Creating) => Origin::Fixed,
-        // `zfs_crypto_clone_check`
-        (Nature::Key, When::Cloning) => {
-            return refuse(
-                Errno::EACCES,
-                "Encryption properties must inherit from origin dataset.",
-            );
-        }
         _ => return refuse(Errno::EINVAL, format!("'{name}' is readonly")),
     };
     let exact = exact(name, value, *form)?;

@@ -48,10 +48,10 @@ impl Object {
     fn shown<'a>(&self, state: &'a State, key: &str) -> Option<&'a str> {
         let property = format!("{PREFIX}{key}");
         match self {
-            Self::Dataset(name) => view::user_property(state, name, &property),
+            Self::Dataset(name) => view::inherited(state, name, &property),
             Self::Snapshot(name) => match state.snap(name).ok()?.properties.get(&property) {
                 Some(value) => Some(&value.value),
-                None => view::user_property(state, &name.dataset(), &property),
+                None => view::inherited(state, &name.dataset(), &property),
             },
         }
     }
@@ -108,7 +108,7 @@ fn check(change: &Change<'_>, pool: &PoolName, op: &SyncOp) -> Ruled<()> {
                 guarded(state, &object, guard)?;
                 match &object {
                     Object::Dataset(name) => in_use(state, state.head(name)?),
-                    Object::Snapshot(_) => Ok(()),
+                    Object::Snapshot(name) => snapshot_in_use(state.snap(name)?),
                 }
             }
         },
@@ -150,6 +150,13 @@ fn in_use(state: &State, head: &Head) -> Ruled<()> {
             Errno::EBUSY,
             "it is in use (mounted somewhere, sent or received)",
         );
+    }
+    Ok(())
+}
+
+fn snapshot_in_use(snap: &Snap) -> Ruled<()> {
+    if snap.busy || !snap.holds.is_empty() {
+        return refuse(Errno::EBUSY, "the snapshot is held, or in use");
     }
     Ok(())
 }
@@ -364,9 +371,7 @@ fn destroy_head(change: &mut Change<'_>, name: &DatasetName) -> Ruled<()> {
 /// `dsl_destroy_snapshot_check_impl`, and what it allows.
 fn destroy_snapshot(state: &mut State, name: &SnapshotName) -> Ruled<()> {
     let snap = state.snap(name)?;
-    if snap.busy || !snap.holds.is_empty() {
-        return refuse(Errno::EBUSY, "the snapshot is held, or in use");
-    }
+    snapshot_in_use(snap)?;
     let object = snap.object;
     if state
         .datasets

@@ -100,8 +100,8 @@ pub(super) fn mountpoint_of(state: &State, name: &DatasetName) -> Mountpoint {
     mountpoint(None, name, None)
 }
 
-/// The value of a user property of one dataset, set or inherited.
-pub(super) fn user_property<'a>(
+/// The value of an inherited property of one dataset, where it is set.
+pub(super) fn inherited<'a>(
     state: &'a State,
     name: &DatasetName,
     property: &str,
@@ -115,6 +115,11 @@ pub(super) fn user_property<'a>(
         at = place.parent();
     }
     None
+}
+
+/// The `readonly` of one dataset, set or inherited.
+pub(super) fn is_readonly(state: &State, name: &DatasetName) -> bool {
+    inherited(state, name, "readonly") == Some("on")
 }
 
 /// The `canmount` of one dataset.

@@ -173,7 +173,7 @@ impl Machine {
     /// The picture of its pools, and every fstab.
     fn shown(&self) -> Picture {
         let (zfs, platform) = (self.side.zfs(), self.side.platform());
-        let mut lines = picture::take(zfs, platform, &POOLS);
+        let mut lines = picture::take(zfs, platform, &POOLS, false);
         let datasets = zfs.tree(&[dataset("da/ROOT")], false).unwrap();
         for environment in datasets.iter().filter(|d| d.name.depth() == 2) {
             let mut fstab = None;

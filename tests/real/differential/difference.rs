@@ -61,8 +61,8 @@ pub fn of(ops: &[Op]) -> Vec<Difference> {
         }
         let last = at + 1 == ops.len();
         if last || at % BETWEEN_PICTURES == BETWEEN_PICTURES - 1 {
-            let [one, other] =
-                [&simulated, &real].map(|side| picture::take(side.zfs(), side.platform(), &POOLS));
+            let [one, other] = [&simulated, &real]
+                .map(|side| picture::take(side.zfs(), side.platform(), &POOLS, true));
             if one != other {
                 found.push(Difference {
                     at,

@@ -104,6 +104,51 @@ fn a_file_system_mounted_read_only_is_shown_as_such() {
     assert!(!sim.dataset("p/ROOT/a/var").readonly);
 }
 
+/// `in_use` of `program.lua`: nothing is done where something is held.
+#[test]
+fn a_held_snapshot_is_found_before_anything_is_done() {
+    let sim = machine();
+    sim.take("p/ROOT/a@1");
+    let guid = sim.snapshot("p/ROOT/a@1").guid;
+    sim.edit(|edit| edit.hold(&snap("p/ROOT/a@1"), "user", true))
+        .unwrap();
+    let ops = [take("p/ROOT/a/var@2"), destroy("p/ROOT/a@1", guid)];
+    let error = refused(sim.run(&ops), ErrorKind::Busy);
+    assert!(!error.partial);
+}
+
+#[test]
+fn what_is_read_only_is_not_written_to() {
+    let sim = machine();
+    set(&sim, "p/ROOT/a", &[("readonly", "on")]).unwrap();
+    let written = sim.with_files(&ds("p/ROOT/a/var"), true, &mut |root| root.write("x", "x"));
+    assert!(written.is_err());
+}
+
+/// `dmu_recv_begin_sync`, `dmu_recv_end_sync`.
+#[test]
+fn a_received_snapshot_is_younger_than_its_dataset() {
+    let sim = machine();
+    sim.take("p/ROOT/a@1");
+    let transfer = crate::zfs::Transfer {
+        snapshot: snap("p/ROOT/a@1"),
+        target: ds("bpool/a"),
+        settings: Vec::new(),
+        raw: false,
+    };
+    sim.transfer(&transfer, &Patient).unwrap();
+    let received = sim.dataset("bpool/a");
+    assert!(received.createtxg < received.snapshots[0].createtxg);
+}
+
+struct Patient;
+
+impl crate::zfs::Meter for Patient {
+    fn advance(&self, _bytes: u64) -> bool {
+        true
+    }
+}
+
 #[test]
 fn a_transaction_of_a_pool_that_is_not_there_begins_with_no_operation() {
     let sim = machine();
