@@ -66,6 +66,7 @@ fn a_sound_environment_is_found_so_wherever_it_is_mounted() {
         sound(machine.run(check));
         machine.run(&["unmount", "old"]).succeeds();
     }
+    drop(machine);
     // And of the running one, which is mounted for writing.
     let machine = Machine::new();
     sound(machine.run_inside("old", check));
