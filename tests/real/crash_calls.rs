@@ -195,6 +195,9 @@ fn hang(number: usize, trial: &Trial, calls: &[(usize, String)]) {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn every_call_of_zfs_fails_once_or_hangs() {
+    if !long() {
+        return;
+    }
     let boots: &[bool] = if long() { &[false, true] } else { &[false] };
     for boot in boots {
         every_command(*boot, |number, trial, calls| {
@@ -207,6 +210,9 @@ fn every_call_of_zfs_fails_once_or_hangs() {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn a_command_that_has_not_begun_ends_at_the_first_ctrl_c() {
+    if !long() {
+        return;
+    }
     let machine = Machine::new();
     machine.unchanged(|| {
         for arguments in [&["list"][..], &["-n", "create", "-e", "old", "new"]] {

@@ -103,6 +103,9 @@ fn every_step(trial: &Trial, full: &Full) {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn the_pool_is_full_at_every_step() {
+    if !long() {
+        return;
+    }
     let mut machine = worked(Machine::with_disk(64 << 20, &[]));
     let full = Full::by_a_file(&machine);
     for command in commands() {
@@ -115,6 +118,9 @@ fn the_pool_is_full_at_every_step() {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn the_quota_is_reached_at_every_step() {
+    if !long() {
+        return;
+    }
     if long() {
         let mut machine = worked(Machine::with_boot_pool());
         let full = Full::by_quota(&machine);

@@ -142,7 +142,7 @@ fn nothing_inside_can_write_to_a_disk_or_change_the_kernel() {
         "hostname other",
         "touch /sys/kernel/x",
         "echo x > /etc/resolv.conf",
-        "dd if=/proc/kcore of=/dev/full bs=1 count=1",
+        "head -c 1 /proc/kcore | grep -q .",
     ];
     let text: String = attempts
         .iter()
@@ -265,7 +265,9 @@ fn however_it_ends_nothing_of_it_runs_or_is_mounted_any_more() {
     // While it runs, others are told that it is in use, and wait for no lock.
     let (mut child, mut out) = start(&machine, "sleep 9999 & echo ready; sleep 9999");
     machine.run(&["describe", "new", "in use"]).succeeds();
-    machine.run(&["destroy", "-y", "new"]).fails(5, "");
+    machine
+        .run(&["destroy", "-y", "new"])
+        .fails(3, "in the mount namespace of process");
     // SIGKILL gives the program no time to do anything. Its output ends with
     // the last process that holds it.
     signal(&child, "-KILL");
@@ -324,7 +326,8 @@ fn the_exit_status_is_the_commands_or_one_that_says_it_did_not_run() {
          the machine while it works",
     );
     let ran = machine.run(&["--json", "run", "new", "sh", "-c", "echo said; exit 4"]);
-    assert_eq!((ran.exit, ran.stderr.as_str()), (4, "said\n"));
+    // What it said, before what there is to be said about it.
+    assert_eq!((ran.exit, ran.stderr.lines().next()), (4, Some("said")));
     assert_eq!(ran.json("run")["status"], 4);
     machine.run(&["run", "new"]).succeeds();
 }
@@ -357,6 +360,7 @@ fn the_loaders_files_of_the_machine_stay_as_they_are_byte_for_byte() {
     std::fs::write("/boot/grub/grub.cfg", "menu\n").unwrap();
     std::fs::write("/boot/vmlinuz", "kernel\n").unwrap();
     std::fs::create_dir("/boot/efi").unwrap();
+    sh("modprobe", &["-a", "loop", "vfat"]);
     sh("mount", &["-o", "loop", image, "/boot/efi"]);
     let _esp = Mounted("/boot/efi");
     std::fs::create_dir_all("/boot/efi/EFI/BOOT").unwrap();
