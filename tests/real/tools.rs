@@ -155,7 +155,7 @@ fn a_transaction_whose_answer_is_lost_is_not_taken_for_undone() {
             machine.unchanged(|| {
                 fakes
                     .run(&machine, arguments)
-                    .fails(1, "the channel program returned")
+                    .fails(1, "of its output is not understood")
                     .fails(1, "state: what was changed was undone");
             });
         }
@@ -163,12 +163,12 @@ fn a_transaction_whose_answer_is_lost_is_not_taken_for_undone() {
     // A destruction has no way back, and may have happened.
     let before = machine.picture();
     let ran = unsaid(false).run(&machine, &["destroy", "-y", "new"]);
-    ran.fails(6, "the channel program returned")
+    ran.fails(6, "of its output is not understood")
         .fails(6, "beadm-rs recover");
     crate::picture::assert_same(&before, &machine.picture(), "it had not happened");
     machine.run(&["recover"]).succeeds();
     let ran = unsaid(true).run(&machine, &["destroy", "-y", "new"]);
-    ran.fails(6, "the channel program returned");
+    ran.fails(6, "of its output is not understood");
     assert!(!machine.objects().iter().any(|name| name.contains("/new")));
     machine.run(&["recover"]).says(0, "nothing was interrupted");
 }
