@@ -5,13 +5,13 @@ use camino::Utf8Path;
 
 use super::finding::{
     BOOTFS_NAMES_NO_ENVIRONMENT, CLONE_OF_ANOTHER, FAILBACK_GONE, Findings, INCOMPLETE_RECEIVE,
-    KEY_NOT_LOADED, LAST_GOOD_GONE, MOUNTED_BY_OTHERS, POOL_DEGRADED, POOL_NEARLY_FULL,
-    POOL_UNAVAILABLE, ROOT_CANMOUNT_OFF, ROOT_MOUNTPOINT, UNFINISHED_ENVIRONMENT,
+    KEY_NOT_LOADED, LAST_GOOD_GONE, MOUNTED_BY_OTHERS, POOL_DATA_ERRORS, POOL_DEGRADED,
+    POOL_NEARLY_FULL, POOL_UNAVAILABLE, ROOT_CANMOUNT_OFF, ROOT_MOUNTPOINT, UNFINISHED_ENVIRONMENT,
     UNFINISHED_OPERATION,
 };
 use crate::be::BootEnvironment;
 use crate::survey::Survey;
-use crate::zfs::{Canmount, Dataset, Mountpoint, Pool};
+use crate::zfs::{Canmount, Dataset, Mountpoint, Pool, PoolName};
 
 /// How much of a pool may be full, percent: beyond it ZFS finds free space ever
 /// more slowly, and an upgrade wants more than is left.
@@ -29,14 +29,7 @@ pub(super) fn machine(survey: &Survey, found: &mut Findings) {
         let remedy = format!("beadm-rs activate one of: {}", survey.names());
         found.add(&BOOTFS_NAMES_NO_ENVIRONMENT, what, remedy);
     }
-    let own = survey.pools.values().filter(|pool| {
-        pool.name == survey.beroot.pool()
-            || survey
-                .boot_roots
-                .iter()
-                .any(|root| root.pool() == pool.name)
-    });
-    for pool in own {
+    for pool in survey.own_pools() {
         health(pool, found);
     }
     if let Some(guid) = survey.last_good()
@@ -86,6 +79,19 @@ fn health(pool: &Pool, found: &mut Findings) {
             &POOL_NEARLY_FULL,
             format!("pool {name} is {percent}% full"),
             "beadm-rs list shows what each environment would free",
+        );
+    }
+}
+
+/// What `zpool status` says of a pool's data.
+pub(super) fn data_errors(pool: &PoolName, errors: Option<&str>, found: &mut Findings) {
+    if let Some(errors) = errors {
+        found.add(
+            &POOL_DATA_ERRORS,
+            format!("pool {pool}: {errors}"),
+            format!(
+                "zpool status -v {pool} names the files; restore them, and: zpool scrub {pool}"
+            ),
         );
     }
 }

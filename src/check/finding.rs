@@ -110,6 +110,8 @@ definitions! {
         "a pool of the environments is suspended, faulted or unavailable";
     POOL_DEGRADED "pool-degraded" Warning
         "a pool of the environments works without some of its redundancy";
+    POOL_DATA_ERRORS "pool-data-errors" Warning
+        "a pool of the environments has data that cannot be read any more";
     POOL_NEARLY_FULL "pool-nearly-full" Warning
         "a pool of the environments is nine tenths full, or more";
     LAST_GOOD_GONE "last-good-gone" Warning
@@ -156,6 +158,8 @@ definitions! {
         "the initramfs has another hostid than the pool was imported with: it will refuse to import it";
     INITRAMFS_STALE_CACHE "initramfs-stale-cache" Warning
         "the zpool.cache in the initramfs does not name the environment's pool";
+    KEY_NOT_IN_INITRAMFS "key-not-in-initramfs" Warning
+        "the initramfs has not the key file of an encrypted environment";
     INITRAMFS_OUTDATED "initramfs-outdated" Warning
         "the initramfs is older than the zfs module of its kernel";
     ZFS_MODULE_MISSING "zfs-module-missing" Warning

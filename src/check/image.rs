@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::ops::Range;
 
 use object::pe::IMAGE_DIRECTORY_ENTRY_SECURITY;
 use object::read::pe::PeFile64;
@@ -18,6 +19,10 @@ pub struct Image {
     pub signed: bool,
     /// The command line it brings along: `.cmdline` of a unified image.
     pub command_line: Option<String>,
+    /// The version of its kernel: `.uname` of a unified image.
+    pub version: Option<String>,
+    /// Where in the file its initramfs is: `.initrd` of a unified image.
+    pub initramfs: Option<Range<u64>>,
 }
 
 /// Reads an image; `None` where it is none that firmware could start.
@@ -30,48 +35,54 @@ fn parse(image: impl Read + Seek) -> Option<Image> {
     let cache = ReadCache::new(image);
     let image = PeFile64::parse(&cache).ok()?;
     let signature = image.data_directory(IMAGE_DIRECTORY_ENTRY_SECURITY);
-    let command_line = image
-        .section_by_name(".cmdline")
-        .filter(|section| section.size() <= MAX_TEXT)
-        .and_then(|section| section.data().ok())
-        .map(|bytes| {
-            let text = String::from_utf8_lossy(bytes);
-            text.trim_end_matches('\0').trim().to_owned()
-        });
+    let text = |name| {
+        let section = image.section_by_name(name)?;
+        let bytes = (section.size() <= MAX_TEXT).then(|| section.data().ok())??;
+        let text = String::from_utf8_lossy(bytes);
+        Some(text.trim_end_matches('\0').trim().to_owned())
+    };
+    let initramfs = image
+        .section_by_name(".initrd")
+        .and_then(|section| section.file_range())
+        .and_then(|(begin, length)| Some(begin..begin.checked_add(length)?));
     Some(Image {
         signed: signature.is_some_and(|directory| directory.size.get(object::LittleEndian) > 0),
-        command_line,
+        command_line: text(".cmdline"),
+        version: text(".uname"),
+        initramfs,
     })
 }
 
-/// An image of headers and one section, for tests.
+/// An image of headers and these sections, for tests.
 #[cfg(test)]
-pub(super) fn example(command_line: Option<&str>, signed: bool) -> Vec<u8> {
+pub(super) fn example(sections: &[(&str, &[u8])], signed: bool) -> Vec<u8> {
     const BEGIN: usize = 0x200;
     let mut image = vec![0_u8; BEGIN];
+    let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
     let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, b"MZ");
-    put(0x3c, &0x40_u32.to_le_bytes());
+    put(0x3c, &number(0x40));
     put(0x40, b"PE\0\0");
     put(0x44, &0x8664_u16.to_le_bytes());
-    put(0x46, &u16::from(command_line.is_some()).to_le_bytes());
+    put(0x46, &number(sections.len())[..2]);
     put(0x54, &240_u16.to_le_bytes());
     let optional = 0x58;
     put(optional, &0x20b_u16.to_le_bytes());
-    put(optional + 108, &16_u32.to_le_bytes());
+    put(optional + 108, &number(16));
     if signed {
-        put(optional + 112 + 8 * 4, &0x200_u32.to_le_bytes());
-        put(optional + 112 + 8 * 4 + 4, &8_u32.to_le_bytes());
+        put(optional + 112 + 8 * 4, &number(0x200));
+        put(optional + 112 + 8 * 4 + 4, &number(8));
     }
-    if let Some(text) = command_line {
-        let section = optional + 240;
-        let length = u32::try_from(text.len()).unwrap().to_le_bytes();
-        put(section, b".cmdline");
-        put(section + 8, &length);
-        put(section + 16, &length);
-        put(section + 20, &u32::try_from(BEGIN).unwrap().to_le_bytes());
-        image.extend(text.bytes());
+    let mut contents: Vec<u8> = Vec::new();
+    for (index, (name, bytes)) in sections.iter().enumerate() {
+        let header = optional + 240 + index * 40;
+        put(header, name.as_bytes());
+        put(header + 8, &number(bytes.len()));
+        put(header + 16, &number(bytes.len()));
+        put(header + 20, &number(BEGIN + contents.len()));
+        contents.extend(*bytes);
     }
+    image.extend(contents);
     image
 }
 
@@ -88,18 +99,26 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_and_the_signature_are_seen() {
-        let line = "root=ZFS=rpool/ROOT/a ro\n\0";
+    fn the_sections_and_the_signature_are_seen() {
+        let line = b"root=ZFS=rpool/ROOT/a ro\n\0";
         for signed in [false, true] {
+            let sections: [(&str, &[u8]); 3] = [
+                (".cmdline", line),
+                (".uname", b"6.1"),
+                (".initrd", b"070701"),
+            ];
+            let begin = 0x200 + 29;
             assert_eq!(
-                parsed(&example(Some(line), signed)),
+                parsed(&example(&sections, signed)),
                 Some(Image {
                     signed,
                     command_line: Some("root=ZFS=rpool/ROOT/a ro".to_owned()),
+                    version: Some("6.1".to_owned()),
+                    initramfs: Some(begin..begin + 6),
                 })
             );
         }
-        assert_eq!(parsed(&example(None, false)), Some(Image::default()));
+        assert_eq!(parsed(&example(&[], false)), Some(Image::default()));
         assert_eq!(parsed(b"\x1f\x8b not an image"), None);
         assert_eq!(parsed(b""), None);
     }
@@ -107,7 +126,7 @@ mod tests {
     proptest! {
         #[test]
         fn anything_is_read_without_a_panic(at in 0_usize..0x210, byte in any::<u8>(), length in 0_usize..0x220) {
-            let mut image = example(Some("root=zfs:AUTO quiet"), true);
+            let mut image = example(&[(".cmdline", b"root=zfs:AUTO quiet")], true);
             image.truncate(length);
             if let Some(place) = image.get_mut(at) {
                 *place = byte;

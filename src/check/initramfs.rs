@@ -34,6 +34,8 @@ pub struct Contents {
     pub hostid: Option<u32>,
     /// Its `/etc/zfs/zpool.cache`.
     pub cache: Option<Vec<u8>>,
+    /// The paths asked for that are in it.
+    pub wanted: BTreeSet<String>,
     /// How many files, directories and links it has.
     pub entries: u64,
 }
@@ -83,11 +85,12 @@ fn zfs_module(path: &str) -> Option<&str> {
     below.split('/').next()
 }
 
-/// Reads an initramfs.
+/// Reads an initramfs; whether it has these paths, without the leading slash,
+/// is looked for too.
 ///
 /// # Errors
 /// Where it cannot be read to its end; never on account of a file in it.
-pub fn read(initramfs: impl Read) -> Result<Contents, Trouble> {
+pub fn read(initramfs: impl Read, wanted: &[&str]) -> Result<Contents, Trouble> {
     let mut contents = Contents::default();
     let mut input = Input::new(initramfs);
     let mut budget = MAX_UNPACKED;
@@ -98,7 +101,8 @@ pub fn read(initramfs: impl Read) -> Result<Contents, Trouble> {
         let begin = input.peek(6).map_err(|error| damaged(&error))?;
         match magic(begin) {
             Magic::Archive => {
-                archive(&mut input, &mut contents, &mut budget).map_err(|error| damaged(&error))?;
+                archive(&mut input, wanted, &mut contents, &mut budget)
+                    .map_err(|error| damaged(&error))?;
             }
             Magic::Compressed(compression) => {
                 // Whatever follows what is compressed is its own business.
@@ -106,7 +110,7 @@ pub fn read(initramfs: impl Read) -> Result<Contents, Trouble> {
                     let mut inner = Input::new(Frames::new(compression, input)?);
                     let before = contents.entries;
                     while inner.skip_zeros()? {
-                        archive(&mut inner, &mut contents, &mut budget)?;
+                        archive(&mut inner, wanted, &mut contents, &mut budget)?;
                     }
                     // Some decoders end without a word where their input does.
                     if contents.entries == before {
@@ -158,6 +162,7 @@ fn padding(length: u64) -> u64 {
 /// Reads one archive, its trailer included.
 fn archive<R: Read>(
     input: &mut Input<R>,
+    asked: &[&str],
     contents: &mut Contents,
     budget: &mut u64,
 ) -> io::Result<()> {
@@ -189,6 +194,9 @@ fn archive<R: Read>(
         }
         contents.entries += 1;
         let path = path.trim_start_matches("./").trim_start_matches('/');
+        if asked.contains(&path) {
+            contents.wanted.insert(path.to_owned());
+        }
         if let Some(kernel) = zfs_module(path) {
             contents.zfs_for.insert(kernel.to_owned());
         }
@@ -238,8 +246,13 @@ mod tests {
             zfs_for: BTreeSet::from(["6.1".to_owned()]),
             hostid: Some(0x0102_0304),
             cache: Some(b"cache".to_vec()),
+            wanted: BTreeSet::from(["etc/hostid".to_owned()]),
             entries: 4,
         }
+    }
+
+    fn read(initramfs: &[u8]) -> Result<Contents, Trouble> {
+        super::read(initramfs, &["etc/hostid", "etc/key"])
     }
 
     fn main_archive() -> Vec<u8> {

@@ -6,16 +6,18 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::{Read, Seek as _, SeekFrom};
 use std::iter::Peekable;
 use std::str::Chars;
+
+use camino::Utf8Path;
 
 use super::Subject;
 use super::finding::{
     BOOT_NOT_VISIBLE, Definition, Findings, INITRAMFS_DAMAGED, INITRAMFS_MISSING, INITRAMFS_OPAQUE,
     INITRAMFS_OTHER_HOSTID, INITRAMFS_OUTDATED, INITRAMFS_STALE_CACHE, INITRAMFS_WITHOUT_ZFS,
     KERNEL_COPY_DIFFERS, KERNEL_MISSING, KERNEL_UNSIGNED, KERNEL_WITHOUT_MODULES,
-    OLDER_KERNEL_INCOMPLETE, UNIFIED_IMAGE_OTHER_ROOT, ZFS_MODULE_MISSING,
+    KEY_NOT_IN_INITRAMFS, OLDER_KERNEL_INCOMPLETE, UNIFIED_IMAGE_OTHER_ROOT, ZFS_MODULE_MISSING,
 };
 use super::tree::{Entry, Tree};
 use super::{image, initramfs, names};
@@ -224,11 +226,15 @@ pub(super) fn findings(
                     "build the image again inside it, with root=zfs:AUTO or its own name",
                 );
             }
-            images => unsigned(
-                subject,
-                images.iter().map(|(entry, image)| (entry, image)),
-                found,
-            ),
+            images => {
+                unsigned(
+                    subject,
+                    images.iter().map(|(entry, image)| (entry, image)),
+                    found,
+                );
+                let own = images.iter().filter(|(_, image)| suits(image));
+                unified_contents(subject, tree, own, found);
+            }
         }
         return;
     };
@@ -390,8 +396,55 @@ fn contents(
             again(tree, kernel),
         );
     }
-    let Some(file) = tree.open(path) else { return };
-    let read = match initramfs::read(file) {
+    if let Some(file) = tree.open(path) {
+        inside(subject, tree, kernel, path, file, found);
+    }
+}
+
+/// Looks into the initramfs of the newest unified image; of those that do not
+/// say their version, into one.
+fn unified_contents<'a>(
+    subject: &Subject<'_>,
+    tree: &Tree<'_>,
+    images: impl Iterator<Item = &'a (Entry, image::Image)>,
+    found: &mut Findings,
+) {
+    let version = |image: &image::Image| image.version.clone().unwrap_or_default();
+    let newest = images.max_by(|(_, one), (_, other)| compare(&version(one), &version(other)));
+    let Some((entry, image)) = newest else { return };
+    let Some(range) = image.initramfs.clone() else {
+        return;
+    };
+    let opened = tree.open(&entry.path).and_then(|mut file| {
+        file.seek(SeekFrom::Start(range.start)).ok()?;
+        Some(file.take(range.end - range.start))
+    });
+    let kernel = Kernel {
+        version: version(image),
+        image: entry.clone(),
+        initramfs: None,
+    };
+    if let Some(file) = opened {
+        inside(subject, tree, &kernel, entry.path.as_ref(), file, found);
+    }
+}
+
+/// What an initramfs at a path is found to hold, or to lack.
+fn inside(
+    subject: &Subject<'_>,
+    tree: &Tree<'_>,
+    kernel: &Kernel,
+    path: &Utf8Path,
+    initramfs: impl Read,
+    found: &mut Findings,
+) {
+    let version = &kernel.version;
+    let keys: Vec<&str> = subject
+        .key_files
+        .iter()
+        .map(|(_, key)| key.as_str())
+        .collect();
+    let read = match initramfs::read(initramfs, &keys) {
         Ok(read) => read,
         Err(trouble) => {
             let definition = match trouble {
@@ -406,7 +459,12 @@ fn contents(
             return;
         }
     };
-    if !read.zfs_for.contains(version) && !is_static(tree, version) {
+    let (has_zfs, named) = if version.is_empty() {
+        (!read.zfs_for.is_empty(), "its kernel")
+    } else {
+        (read.zfs_for.contains(version), version.as_str())
+    };
+    if !has_zfs && !is_static(tree, version) {
         let others: Vec<&str> = read.zfs_for.iter().map(String::as_str).collect();
         let only = match others.as_slice() {
             [] => String::new(),
@@ -414,7 +472,7 @@ fn contents(
         };
         found.add(
             &INITRAMFS_WITHOUT_ZFS,
-            format!("/{path} has no zfs module for {version}{only}"),
+            format!("/{path} has no zfs module for {named}{only}"),
             again(tree, kernel),
         );
     }
@@ -449,6 +507,17 @@ fn contents(
                 pool.name
             ),
             again(tree, kernel),
+        );
+    }
+    let lacking = subject.key_files.iter();
+    for (root, key) in lacking.filter(|(_, key)| !read.wanted.contains(key)) {
+        found.add(
+            &KEY_NOT_IN_INITRAMFS,
+            format!("the key of {root} is /{key}, which /{path} does not have"),
+            format!(
+                "have the initramfs take it along, and {}",
+                again(tree, kernel)
+            ),
         );
     }
 }

@@ -37,7 +37,7 @@ use crate::execute::mount;
 use crate::host::Host;
 use crate::os::Facts;
 use crate::survey::Survey;
-use crate::zfs::{DatasetName, Mountpoint, PoolName};
+use crate::zfs::{DatasetName, Mountpoint, Pool, PoolName};
 
 pub use finding::{Finding, Severity};
 
@@ -50,6 +50,9 @@ pub(crate) struct Subject<'a> {
     pub environment: &'a BootEnvironment<'a>,
     /// The machine it would boot.
     pub facts: &'a Facts,
+    /// The files the environment's keys are read from, each with the dataset
+    /// whose key it is; paths without the leading slash.
+    pub key_files: &'a [(DatasetName, String)],
 }
 
 impl Subject<'_> {
@@ -85,10 +88,31 @@ pub fn facts(host: &Host, survey: &Survey) -> Facts {
 
 /// What the machine shows beside its environments.
 #[must_use]
-pub fn machine(survey: &Survey) -> Vec<Finding> {
+pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
     let mut found = Findings::about(None);
     datasets::machine(survey, &mut found);
+    let answering = |pool: &&Pool| matches!(pool.health.as_str(), "ONLINE" | "DEGRADED");
+    for pool in survey.own_pools().filter(answering) {
+        // A pool that does not answer is told of elsewhere.
+        let errors = host.zfs.data_errors(&pool.name).unwrap_or_default();
+        datasets::data_errors(&pool.name, errors.as_deref(), &mut found);
+    }
     found.list
+}
+
+/// The files from which the keys of an environment are read.
+fn key_files(host: &Host, environment: &BootEnvironment<'_>) -> Vec<(DatasetName, String)> {
+    let datasets = environment.datasets();
+    let roots: BTreeSet<&DatasetName> = datasets
+        .iter()
+        .filter_map(|dataset| dataset.encryption_root.as_ref())
+        .collect();
+    let file = |root: &DatasetName| {
+        let location = host.zfs.key_location(root).ok().flatten()?;
+        let path = location.strip_prefix("file:///")?.to_owned();
+        Some((root.clone(), path))
+    };
+    roots.into_iter().filter_map(file).collect()
 }
 
 /// Looks at one environment: its datasets, and its files where its key is
@@ -111,6 +135,7 @@ pub fn environment(
             survey,
             environment,
             facts,
+            key_files: &key_files(host, environment),
         };
         match files(host, &subject, &mut found) {
             Ok(None) => {}

@@ -9,7 +9,7 @@ use cap_std_ext::cap_std::fs::{Dir, Permissions, PermissionsExt as _};
 
 use super::finding::REGISTRY;
 use super::stand_in::{self, KERNEL, cpio};
-use super::{environment, grub, image, machine};
+use super::{datasets, environment, grub, image, machine};
 use crate::check::finding::Findings;
 use crate::host::Host;
 use crate::os::{Facts, Platform as _};
@@ -150,7 +150,7 @@ impl Stage {
     fn found(&self) -> Vec<super::Finding> {
         let host = Host::of_simulation(self.sim.clone(), None);
         let survey = Survey::take(&host, Scope::Names).unwrap();
-        let mut found = machine(&survey);
+        let mut found = machine(&host, &survey);
         let debian = survey.environment(&"debian".parse().unwrap()).unwrap();
         found.extend(environment(&host, &survey, &debian, &self.facts));
         found
@@ -175,6 +175,32 @@ fn archive(extra: &[(&str, &[u8])]) -> Vec<u8> {
     let mut files: Vec<(&str, &[u8])> = vec![(&module, b"")];
     files.extend(extra);
     cpio(&files)
+}
+
+/// Has no kernels but unified images of this environment, each a version and
+/// an initramfs.
+fn unified(stage: &mut Stage, images: &[(&str, &[u8])]) {
+    stage.without_kernels();
+    for (version, initramfs) in images {
+        let mut sections: Vec<(&str, &[u8])> = vec![(".cmdline", b"root=zfs:AUTO")];
+        if !version.is_empty() {
+            sections.push((".uname", version.as_bytes()));
+        }
+        sections.push((".initrd", initramfs));
+        let image = image::example(&sections, false);
+        stage.on_esp(&format!("EFI/Linux/a{version}.efi"), &image);
+    }
+}
+
+/// Has the root's key in such a place.
+fn key_in(stage: &Stage, location: &str) {
+    let root = dataset(ROOT);
+    stage
+        .sim
+        .edit(|edit| edit.encryption(&root, Some(&root), true))
+        .unwrap();
+    let location = [("keylocation".to_owned(), location.to_owned())];
+    stage.sim.set(&root, &location).unwrap();
 }
 
 type Breaking = fn(&mut Stage);
@@ -349,15 +375,35 @@ const CASES: &[(&[&str], Breaking)] = &[
     }),
     (&["unified-image-other-root"], |stage| {
         stage.without_kernels();
-        let image = image::example(Some("root=ZFS=rpool/ROOT/other ro"), false);
+        let image = image::example(&[(".cmdline", b"root=ZFS=rpool/ROOT/other ro")], false);
         stage.on_esp("EFI/Linux/system.efi", &image);
+    }),
+    (&["initramfs-without-zfs"], |stage| {
+        // Of the newest unified image of this environment.
+        let good = archive(&[("etc/hostid", &HOSTID.to_ne_bytes())]);
+        let bad = cpio(&[("etc/hostid", &HOSTID.to_ne_bytes())]);
+        unified(stage, &[("5.9", &good), (KERNEL, &bad)]);
+    }),
+    (&["initramfs-without-zfs"], |stage| {
+        let bad = cpio(&[("etc/hostid", &HOSTID.to_ne_bytes())]);
+        unified(stage, &[("", &bad)]);
+    }),
+    (&["initramfs-damaged"], |stage| {
+        let whole = archive(&[("etc/hostid", &HOSTID.to_ne_bytes())]);
+        unified(stage, &[(KERNEL, &whole[..whole.len() - 20])]);
+    }),
+    (&["initramfs-other-hostid"], |stage| {
+        unified(stage, &[(KERNEL, &archive(&[]))]);
+    }),
+    (&["key-not-in-initramfs"], |stage| {
+        key_in(stage, "file:///etc/zfs/key");
     }),
     (&["kernel-unsigned"], |stage| {
         stage.facts.secure_boot = true;
         stage.write(
             BOOT,
             &format!("vmlinuz-{KERNEL}"),
-            image::example(None, false),
+            image::example(&[], false),
         );
     }),
     (&["kernel-unsigned"], |stage| {
@@ -365,7 +411,7 @@ const CASES: &[(&[&str], Breaking)] = &[
         stage.without_kernels();
         stage.on_esp(
             "EFI/Linux/system.efi",
-            &image::example(Some("root=zfs:AUTO"), false),
+            &image::example(&[(".cmdline", b"root=zfs:AUTO")], false),
         );
     }),
     (&["init-missing"], |stage| stage.remove(USR, "sbin/init")),
@@ -495,6 +541,11 @@ fn every_finding_there_is_has_a_case() {
         &["head_errlog".to_owned()],
         &mut found,
     );
+    // Nor does it lose data.
+    let pool = "rpool".parse().unwrap();
+    datasets::data_errors(&pool, None, &mut found);
+    datasets::data_errors(&pool, Some("1 data errors"), &mut found);
+    assert_eq!(found.list.len(), 2);
     provoked.extend(names(&found.list));
     let all: BTreeSet<&str> = REGISTRY.iter().map(|definition| definition.name).collect();
     assert_eq!(provoked, all);
@@ -562,9 +613,33 @@ fn a_kernel_on_the_esp_is_one() {
     let mut stage = Stage::new();
     stage.without_kernels();
     for (name, root) in [("a", "other"), ("b", "debian")] {
-        let image = image::example(Some(&format!("root=zfs:rpool/ROOT/{root}")), false);
+        let line = format!("root=zfs:rpool/ROOT/{root}");
+        let image = image::example(&[(".cmdline", line.as_bytes())], false);
         stage.on_esp(&format!("EFI/Linux/{name}.efi"), &image);
     }
+    assert_eq!(stage.found(), []);
+}
+
+#[test]
+fn a_unified_image_is_whole_with_its_initramfs() {
+    let mut stage = Stage::new();
+    let good = archive(&[("etc/hostid", &HOSTID.to_ne_bytes())]);
+    unified(&mut stage, &[(KERNEL, &good), ("5.9", &[])]);
+    assert_eq!(stage.found(), []);
+    let mut stage = Stage::new();
+    unified(&mut stage, &[("", &good)]);
+    assert_eq!(stage.found(), []);
+}
+
+#[test]
+fn a_key_that_is_typed_or_taken_along_is_no_matter() {
+    let stage = Stage::new();
+    key_in(&stage, "prompt");
+    assert_eq!(stage.found(), []);
+    let stage = Stage::new();
+    key_in(&stage, "file:///etc/zfs/key");
+    let hostid = HOSTID.to_ne_bytes();
+    stage.initramfs(archive(&[("etc/hostid", &hostid), ("etc/zfs/key", b"k")]));
     assert_eq!(stage.found(), []);
 }
 

@@ -145,7 +145,7 @@ fn look(context: &Context, args: &Args) -> Result<Checked, Trouble> {
         args.names.iter().map(find).collect::<Result<_, _>>()?
     };
     let facts = check::facts(&context.host, &survey);
-    let mut findings = check::machine(&survey);
+    let mut findings = check::machine(&context.host, &survey);
     let mut names = Vec::new();
     for environment in &environments {
         names.push(environment.name().to_owned());

@@ -123,6 +123,14 @@ fn list<T: fmt::Display>(items: &[T]) -> String {
 }
 
 impl Survey {
+    /// The pools of the environments: the one with ROOT, those with `/boot`.
+    pub fn own_pools(&self) -> impl Iterator<Item = &Pool> {
+        let roots = || std::iter::once(&self.beroot).chain(&self.boot_roots);
+        self.pools
+            .values()
+            .filter(move |pool| roots().any(|root| root.pool() == pool.name))
+    }
+
     /// Every boot environment, by name.
     pub fn environments(&self) -> impl Iterator<Item = BootEnvironment<'_>> {
         self.datasets

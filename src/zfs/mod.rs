@@ -455,6 +455,28 @@ pub trait Zfs: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What is known of a pool's data that cannot be read any more, in the words
+    /// of `zpool status`; `None` where nothing is.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn data_errors(&self, _pool: &PoolName) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Where the key of an encryption root is (`keylocation`, zfsprops(7));
+    /// `None` where that was never said.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn key_location(&self, root: &DatasetName) -> Result<Option<String>> {
+        let own = self.properties(root)?.remove(root).unwrap_or_default();
+        let location = own
+            .into_iter()
+            .find(|property| property.name == "keylocation");
+        Ok(location.map(|property| property.value))
+    }
+
     /// The tags that hold a snapshot.
     ///
     /// # Errors

@@ -251,3 +251,68 @@ fn the_lab_s_own_kernel_and_initramfs_are_read() {
         .run(&["activate", "new"])
         .fails(3, "initramfs-damaged");
 }
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn data_that_cannot_be_read_any_more_is_told() {
+    let machine = Machine::with_disk(128 << 20, &["-O", "compression=off"]);
+    let check = || found(&machine.run(&["--json", "check", "old"]));
+    assert_eq!(check(), Vec::<String>::new());
+    let pattern: Vec<u8> = (0..1_u32 << 16).flat_map(u32::to_le_bytes).collect();
+    machine.with_mounted("old", |root| {
+        std::fs::write(root.join("blob"), &pattern).unwrap();
+    });
+    sh("zpool", &["sync", &machine.pool]);
+    let disk = machine.disk(&machine.pool);
+    let mut bytes = std::fs::read(&disk).unwrap();
+    let needle = &pattern[..4096];
+    let mut damaged = 0;
+    for at in (0..bytes.len() - needle.len()).step_by(512) {
+        if bytes[at..].starts_with(needle) {
+            bytes[at..at + needle.len()].fill(0xff);
+            damaged += 1;
+        }
+    }
+    assert!(damaged > 0, "the file is not on the disk");
+    // In place: the pool is imported from this file.
+    let file = std::fs::OpenOptions::new().write(true).open(&disk).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
+    drop(file);
+    sh("zpool", &["scrub", "-w", &machine.pool]);
+    assert_eq!(check(), ["warning pool-data-errors machine"]);
+    let ran = machine.run(&["check", "old"]).succeeds();
+    assert!(ran.stdout.contains("data errors"), "{}", ran.stdout);
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_key_file_has_to_be_in_the_initramfs() {
+    let machine = Machine::new();
+    let key = machine.directory().join("key");
+    std::fs::write(&key, [0x5a; 32]).unwrap();
+    let location = format!("keylocation=file://{}", key.display());
+    let settings = [
+        "encryption=on",
+        "keyformat=raw",
+        &location,
+        "canmount=noauto",
+        "mountpoint=/",
+    ];
+    machine.dataset("ROOT/secret", &settings);
+    machine.install("secret");
+    let check = || found(&machine.run(&["--json", "check", "secret"]));
+    assert_eq!(check(), ["warning key-not-in-initramfs secret"]);
+    // The file's contents are no matter, only that it comes along.
+    let module = format!("usr/lib/modules/{KERNEL}/extra/zfs.ko");
+    let hostid = std::fs::read("/etc/hostid").unwrap_or_default();
+    let inside = key.to_str().unwrap().trim_start_matches('/');
+    let mut files: Vec<(&str, &[u8])> = vec![(&module, b""), (inside, b"")];
+    if !hostid.is_empty() {
+        files.push(("etc/hostid", &hostid));
+    }
+    machine.with_mounted("secret", |root| {
+        let initramfs = root.join(format!("boot/initrd.img-{KERNEL}"));
+        std::fs::write(initramfs, stand_in::cpio(&files)).unwrap();
+    });
+    assert_eq!(check(), Vec::<String>::new());
+}

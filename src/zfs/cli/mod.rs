@@ -342,6 +342,27 @@ impl Zfs for Cli {
         Ok(parse::active_features(&text(&attempted, finished.stdout)?))
     }
 
+    fn data_errors(&self, pool: &PoolName) -> Result<Option<String>> {
+        let attempted = format!("ask how {pool} is");
+        let arguments = words(&["status", pool.as_str()]);
+        let finished = Self::run(&self.zpool, &attempted, &arguments, None)?;
+        if !finished.status.success() {
+            return Err(said(&attempted, &finished));
+        }
+        Ok(parse::data_errors(&text(&attempted, finished.stdout)?))
+    }
+
+    fn key_location(&self, root: &DatasetName) -> Result<Option<String>> {
+        let attempted = format!("ask where the key of {root} is");
+        let arguments = words(&["get", "-H", "-o", "value", "keylocation", root.as_str()]);
+        let finished = Self::run(&self.zfs, &attempted, &arguments, None)?;
+        if !finished.status.success() {
+            return Err(said(&attempted, &finished));
+        }
+        let value = text(&attempted, finished.stdout)?.trim_end().to_owned();
+        Ok(Some(value).filter(|value| value != "-" && value != "none"))
+    }
+
     fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<String>> {
         let arguments = words(&["holds", "-H", snapshot.as_str()]);
         self.zfs(&format!("list the holds of {snapshot}"), &arguments)

@@ -78,6 +78,15 @@ pub fn active_features(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// What `zpool status` says of data that cannot be read any more.
+#[must_use]
+pub fn data_errors(text: &str) -> Option<String> {
+    let said = text
+        .lines()
+        .find_map(|line| line.strip_prefix("errors: "))?;
+    (said != "No known data errors").then(|| said.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +114,17 @@ mod tests {
         ] {
             assert!(pools(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn data_that_is_lost_is_told_and_nothing_else() {
+        let status = |errors: &str| format!("  pool: p\n state: ONLINE\n\n{errors}");
+        assert_eq!(data_errors(&status("errors: No known data errors\n")), None);
+        assert_eq!(
+            data_errors(&status("errors: 1 data errors, use '-v' for a list\n")),
+            Some("1 data errors, use '-v' for a list".to_owned())
+        );
+        assert_eq!(data_errors(""), None);
     }
 
     #[test]
