@@ -14,5 +14,6 @@ mod init;
 mod limits;
 mod made;
 mod promotions;
+mod recovered;
 mod refused;
 mod space;

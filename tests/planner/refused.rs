@@ -81,6 +81,22 @@ fn what_boots_once_is_not_destroyed() {
 }
 
 #[test]
+fn what_somebody_holds_is_not_destroyed() {
+    let mut made = two();
+    made.snapshot("rpool/ROOT/new/var@kept").holds = 1;
+    for force in [false, true] {
+        assert_eq!(
+            refusal(destroyed(&made, force)),
+            "refused to destroy new: rpool/ROOT/new/var@kept is held\n\
+             zfs holds rpool/ROOT/new/var@kept names the tags; \
+             zfs release TAG rpool/ROOT/new/var@kept"
+        );
+    }
+    made.on("rpool/ROOT/new/var").snapshots[0].holds = 0;
+    destroyed(&made, false).unwrap();
+}
+
+#[test]
 fn a_mount_in_another_namespace_is_named_with_its_process() {
     let mut made = two();
     made.survey.mounts.push(Mount {

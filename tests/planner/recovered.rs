@@ -1,0 +1,32 @@
+//! What `recover` takes away: the unfinished operation's own, and nothing that
+//! only looks like it.
+
+use beadm_rs::plan::recover;
+
+use super::made::{Made, operations};
+
+const INTENT: &str = r#"{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"create","roots":["rpool/ROOT/new"],"from":["rpool/ROOT/old"],"snapshot":"s","own":true,"mountpoint":"/"}"#;
+
+#[test]
+fn a_snapshot_of_the_same_name_that_somebody_else_took_stays() {
+    let mut made = Made::new();
+    made.dataset("rpool/ROOT/old");
+    made.dataset("rpool/ROOT/old/var");
+    made.dataset("rpool/ROOT/old/srv");
+    made.running("rpool/ROOT/old");
+    made.next("rpool/ROOT/old");
+    made.mark("rpool/ROOT", "op", INTENT);
+    // Its own; somebody's; and one whose mark came along with a copied property.
+    let own = made.snapshot("rpool/ROOT/old@s");
+    let mark = format!("{} 00000000000000ab create", own.guid);
+    own.marks.insert("op".to_owned(), mark.clone());
+    made.snapshot("rpool/ROOT/old/var@s");
+    let copied = made.snapshot("rpool/ROOT/old/srv@s");
+    copied.marks.insert("op".to_owned(), mark);
+    let plan = recover::plan(&made.survey).unwrap().unwrap();
+    let destroyed: Vec<String> = operations(&plan)
+        .into_iter()
+        .filter(|line| line.starts_with("destroy"))
+        .collect();
+    assert_eq!(destroyed, ["destroy rpool/ROOT/old@s"]);
+}
