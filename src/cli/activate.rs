@@ -1,10 +1,14 @@
 //! `activate` and `failback`.
 
+use std::io;
+
 use clap_complete::ArgValueCompleter;
+use serde_json::json;
 
 use super::completions::environments;
 use super::context::Context;
 use super::error::Trouble;
+use super::output;
 use crate::be::BeName;
 use crate::check;
 use crate::plan::activate::{self, Preflight};
@@ -69,7 +73,13 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         let survey = context.look(crate::survey::Scope::Names)?;
         return match survey.boot.once {
             None => {
-                context.warn("nothing is set to boot once; nothing changed");
+                let outcome = "nothing is set to boot once; nothing changed";
+                if context.json {
+                    let content =
+                        json!({ "done": !context.dry_run, "changed": false, "outcome": outcome });
+                    return Ok(output::json(&mut io::stdout().lock(), "activate", content)?);
+                }
+                context.warn(outcome);
                 Ok(())
             }
             Some(dataset) => Err(Trouble::refused(format!(

@@ -30,7 +30,7 @@ pub struct Args {
 
     /// One line and the exit code of a monitoring plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN
     #[arg(long)]
-    nagios: bool,
+    pub(super) nagios: bool,
 
     /// List everything that can be found, and look at nothing
     #[arg(long, conflicts_with_all = ["all", "names", "nagios"])]
@@ -87,13 +87,20 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     }
     let (text, exit) = match look(context, args) {
         Ok(checked) => verdict(&checked),
-        Err(trouble) => (format!("BE UNKNOWN: {}", trouble.message), UNKNOWN),
+        Err(trouble) => return unknown(&trouble).map(|_| ()),
     };
     writeln!(io::stdout(), "{}", output::one_line(&text))?;
     match exit {
         OK => Ok(()),
         exit => Err(Verdict(exit).into()),
     }
+}
+
+/// What a monitoring plugin says where nothing could be looked at.
+pub(super) fn unknown(trouble: &Trouble) -> anyhow::Result<u8> {
+    let text = format!("BE UNKNOWN: {}", trouble.message);
+    writeln!(io::stdout(), "{}", output::one_line(&text))?;
+    Err(Verdict(UNKNOWN).into())
 }
 
 /// The environments a reboot can lead to, now or on the way back.

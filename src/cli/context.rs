@@ -90,6 +90,17 @@ impl Context {
 
     /// A line on standard error.
     pub fn warn(&self, text: &str) {
+        // Names of files and processes may hold what a terminal would obey.
+        let text: String = text
+            .chars()
+            .map(|c| {
+                if c.is_control() && c != '\n' {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            })
+            .collect();
         // Nobody is left to be told when standard error is gone.
         let _ = writeln!(io::stderr(), "beadm-rs: {text}");
     }
@@ -186,7 +197,7 @@ impl Context {
         let mut stderr = io::stderr();
         if !(io::stdin().is_terminal() && stderr.is_terminal()) {
             return Err(Trouble::refused(format!(
-                "{question} needs a yes, and there is no terminal to ask on"
+                "to {question} needs a yes, and there is no terminal to ask on"
             ))
             .remedy("add --yes (-y)"));
         }

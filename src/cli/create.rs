@@ -208,8 +208,15 @@ fn activate_it(
         no_trial: false,
     };
     let around = activate::around(&activation.name);
-    context.change_and_report("activate", &around, |survey| {
-        let plan = activate::plan(survey, context.host.loader.as_ref(), &activation)?;
-        checked(context, survey, &activation.name, Preflight::Forward, plan)
-    })
+    let report = context
+        .change(
+            |host| Ok(Survey::around(host, &around)?),
+            |survey| {
+                let plan = activate::plan(survey, context.host.loader.as_ref(), &activation)?;
+                checked(context, survey, &activation.name, Preflight::Forward, plan)
+            },
+            |_| None,
+        )
+        .map_err(|trouble| trouble.after(&format!("{} was created", activation.name)))?;
+    context.report("activate", &report)
 }

@@ -9,6 +9,8 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 
+use super::Global;
+use super::error::{Trouble, USAGE};
 use crate::check::{initramfs, stand_in};
 use crate::zfs::DatasetName;
 use crate::zfs::sim::{Import, NewPool, Sim};
@@ -43,9 +45,14 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 /// All of /etc, bytes.
 const MAX_ETC_BYTES: u64 = 64 << 20;
 
-pub(super) fn run(args: &Args, sim: Option<&Utf8Path>) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, global: &Global) -> anyhow::Result<()> {
+    if global.dry_run || global.json {
+        let why = "demo prints for people what it does to a pool of its own: \
+                   it has neither --dry-run nor --json";
+        return Err(Trouble::new(USAGE, why).into());
+    }
     if args.reboot {
-        let Some(directory) = sim else {
+        let Some(directory) = &global.sim else {
             bail!("--reboot needs the simulated machine: beadm-rs --sim DIR demo --reboot");
         };
         let booted = Sim::open(directory)?.reboot()?;
@@ -88,6 +95,7 @@ fn prepare(directory: &Utf8Path) -> anyhow::Result<Sim> {
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect()
     };
+    sim.set(&"rpool".parse()?, &set(&[("canmount", "off")]))?;
     sim.create(
         &"rpool/ROOT".parse()?,
         &set(&[("canmount", "off"), ("mountpoint", "none")]),

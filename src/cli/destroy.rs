@@ -4,7 +4,8 @@ use clap_complete::ArgValueCompleter;
 
 use super::BeSnapshot;
 use super::completions::environments;
-use super::context::Context;
+use super::context::{Context, Report};
+use super::error::Trouble;
 use crate::be::BeName;
 use crate::plan::{destroy, snapshot};
 use crate::survey::{Around, Survey};
@@ -14,6 +15,15 @@ use crate::survey::{Around, Survey};
 enum Target {
     Environment(BeName),
     Snapshot(BeSnapshot),
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Environment(name) => name.fmt(f),
+            Self::Snapshot(snapshot) => snapshot.fmt(f),
+        }
+    }
 }
 
 impl std::str::FromStr for Target {
@@ -54,37 +64,45 @@ impl Args {
     pub(super) fn names(&self) -> String {
         self.targets
             .iter()
-            .map(|target| match target {
-                Target::Environment(name) => name.to_string(),
-                Target::Snapshot(target) => target.to_string(),
-            })
+            .map(ToString::to_string)
             .collect::<Vec<_>>()
             .join(" ")
     }
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    let mut done: Vec<String> = Vec::new();
     for target in &args.targets {
-        let report = match target {
-            Target::Environment(name) => {
-                let request = destroy::Request {
-                    name: name.clone(),
-                    force: args.force,
-                    keep_origin: args.keep_origin,
-                };
-                context.change(
-                    |host| Ok(Survey::around(host, &Around::one(name))?),
-                    |survey| destroy::plan(survey, &request),
-                    |_| Some(format!("destroy {name} for good")),
-                )?
-            }
-            Target::Snapshot(target) => context.change(
-                |host| Ok(Survey::around(host, &Around::one(&target.environment))?),
-                |survey| snapshot::plan_destroy(survey, &target.environment, &target.snapshot),
-                |_| Some(format!("destroy {target} for good")),
-            )?,
-        };
+        let report = destroyed(context, args, target).map_err(|trouble| match done.as_slice() {
+            [] => trouble,
+            done => trouble.after(&format!("{} destroyed", done.join(", "))),
+        })?;
         context.report("destroy", &report)?;
+        if report.done {
+            done.push(target.to_string());
+        }
     }
     Ok(())
+}
+
+fn destroyed(context: &Context, args: &Args, target: &Target) -> Result<Report, Trouble> {
+    match target {
+        Target::Environment(name) => {
+            let request = destroy::Request {
+                name: name.clone(),
+                force: args.force,
+                keep_origin: args.keep_origin,
+            };
+            context.change(
+                |host| Ok(Survey::around(host, &Around::one(name))?),
+                |survey| destroy::plan(survey, &request),
+                |_| Some(format!("destroy {name} for good")),
+            )
+        }
+        Target::Snapshot(target) => context.change(
+            |host| Ok(Survey::around(host, &Around::one(&target.environment))?),
+            |survey| snapshot::plan_destroy(survey, &target.environment, &target.snapshot),
+            |_| Some(format!("destroy {target} for good")),
+        ),
+    }
 }

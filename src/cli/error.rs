@@ -67,6 +67,22 @@ impl Trouble {
         self
     }
 
+    /// The same after something else of what was asked was done: nothing of
+    /// this part was changed, but something was.
+    #[must_use]
+    pub fn after(self, done: &str) -> Self {
+        let exit = if self.exit == REFUSED {
+            FAILED
+        } else {
+            self.exit
+        };
+        let state = match &self.state {
+            Some(state) => format!("{done}; then {state}"),
+            None => done.to_owned(),
+        };
+        Self { exit, ..self }.state(&state)
+    }
+
     fn state(mut self, state: &str) -> Self {
         self.state = Some(state.to_owned());
         self
@@ -102,8 +118,8 @@ impl From<crate::zfs::Error> for Trouble {
     fn from(error: crate::zfs::Error) -> Self {
         let trouble = Self::new(exit_of(error.kind), &error);
         match error.kind {
-            ErrorKind::Missing => trouble.remedy(
-                "install OpenZFS and load its module (modprobe zfs); \
+            ErrorKind::Missing => trouble.state("nothing was changed").remedy(
+                "install OpenZFS (Debian: zfsutils-linux) and load its module (modprobe zfs); \
                  'beadm-rs demo' works without it",
             ),
             ErrorKind::PermissionDenied => trouble.remedy("run it as root"),

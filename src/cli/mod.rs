@@ -315,11 +315,15 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     let Cli { global, command } = cli;
     match command {
         Command::Completions(args) => return completions::run(&args).map(|()| 0),
-        Command::Demo(args) => return demo::run(&args, global.sim.as_deref()).map(|()| 0),
+        Command::Demo(args) => return demo::run(&args, &global).map(|()| 0),
         _ => {}
     }
+    let host = match (host(&global), &command) {
+        (Err(trouble), Command::Check(args)) if args.nagios => return check::unknown(&trouble),
+        (host, _) => host?,
+    };
     let context = Context {
-        host: host(&global)?,
+        host,
         dry_run: global.dry_run,
         json: global.json,
         script: global.script,

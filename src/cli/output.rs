@@ -138,11 +138,15 @@ pub fn plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
     for note in &plan.notes {
         writeln!(out, "     note: {note}")?;
     }
-    if plan.operation != "recover" && plan.steps.iter().any(|step| step.commit) {
-        writeln!(
-            out,
-            "     * the commit point: before it everything is undone on failure"
-        )?;
+    let commit = plan.steps.iter().position(|step| step.commit);
+    if plan.operation != "recover"
+        && let Some(index) = commit
+    {
+        let before = match index {
+            0 => "all or nothing; from then on nothing is taken back",
+            _ => "before it everything is undone on failure",
+        };
+        writeln!(out, "     * the commit point: {before}")?;
     }
     writeln!(out, "     then: {}", plan.outcome)
 }

@@ -71,7 +71,7 @@ fn protected(attempted: &str, environment: &BootEnvironment<'_>) -> Result<(), R
     if environment.is_last_good() {
         return refuse(
             "it is the last one known to work",
-            "activate another one and let it be confirmed first",
+            "beadm-rs activate another one first: it becomes the last good one",
         );
     }
     if environment.is_pinned() {

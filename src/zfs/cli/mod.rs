@@ -59,8 +59,7 @@ impl Cli {
                 Error::new(
                     ErrorKind::Missing,
                     format!("run {name}"),
-                    "it is not installed; install the OpenZFS user tools \
-                     (Debian: zfsutils-linux), or try the simulator: beadm-rs demo",
+                    "it is not installed",
                 )
             })
         };
