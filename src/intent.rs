@@ -165,6 +165,9 @@ pub enum Undertaking {
         /// booted since, and are not to be rolled back again.
         #[serde(default)]
         done: bool,
+        /// The environment's roots in other pools.
+        #[serde(default)]
+        others: Vec<DatasetName>,
     },
 }
 
@@ -179,6 +182,23 @@ impl Undertaking {
             Self::Snapshot { .. } => "snapshot",
             Self::Rename { .. } => "rename",
             Self::Rollback { .. } => "rollback",
+        }
+    }
+
+    /// The trees' roots it names, in whichever pools they are.
+    #[must_use]
+    pub fn roots(&self) -> Vec<DatasetName> {
+        match self {
+            Self::Create { roots, from, .. } => roots.iter().chain(from).cloned().collect(),
+            Self::Copy { root, from, .. } => vec![root.clone(), from.clone()],
+            Self::Activate { .. } => Vec::new(),
+            Self::Destroy { roots, .. } => roots.iter().map(|(name, _)| name.clone()).collect(),
+            Self::Rename { moves } => moves.iter().map(|(_, from, _)| from.clone()).collect(),
+            Self::Snapshot { roots, .. } => roots.clone(),
+            Self::DestroySnapshot { root, .. } => vec![root.clone()],
+            Self::Rollback { root, others, .. } => {
+                std::iter::once(root).chain(others).cloned().collect()
+            }
         }
     }
 

@@ -160,6 +160,8 @@ definitions! {
         "the zpool.cache in the initramfs does not name the environment's pool";
     KEY_NOT_IN_INITRAMFS "key-not-in-initramfs" Warning
         "the initramfs has not the key file of an encrypted environment";
+    CHILDREN_NOT_MOUNTED "children-not-mounted" Error
+        "dracut made the initramfs, which mounts no child dataset with canmount=noauto, and fstab does not";
     INITRAMFS_OUTDATED "initramfs-outdated" Warning
         "the initramfs is older than the zfs module of its kernel";
     ZFS_MODULE_MISSING "zfs-module-missing" Warning

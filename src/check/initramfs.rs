@@ -34,6 +34,8 @@ pub struct Contents {
     pub hostid: Option<u32>,
     /// Its `/etc/zfs/zpool.cache`.
     pub cache: Option<Vec<u8>>,
+    /// dracut made it.
+    pub dracut: bool,
     /// The paths asked for that are in it.
     pub wanted: BTreeSet<String>,
     /// How many files, directories and links it has.
@@ -194,6 +196,8 @@ fn archive<R: Read>(
         }
         contents.entries += 1;
         let path = path.trim_start_matches("./").trim_start_matches('/');
+        // dracut's own library (`dracut-init.sh`).
+        contents.dracut |= path.contains("lib/dracut/");
         if asked.contains(&path) {
             contents.wanted.insert(path.to_owned());
         }
@@ -246,6 +250,7 @@ mod tests {
             zfs_for: BTreeSet::from(["6.1".to_owned()]),
             hostid: Some(0x0102_0304),
             cache: Some(b"cache".to_vec()),
+            dracut: false,
             wanted: BTreeSet::from(["etc/hostid".to_owned()]),
             entries: 4,
         }

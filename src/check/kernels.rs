@@ -14,13 +14,16 @@ use camino::Utf8Path;
 
 use super::Subject;
 use super::finding::{
-    BOOT_NOT_VISIBLE, Definition, Findings, INITRAMFS_DAMAGED, INITRAMFS_MISSING, INITRAMFS_OPAQUE,
-    INITRAMFS_OTHER_HOSTID, INITRAMFS_OUTDATED, INITRAMFS_STALE_CACHE, INITRAMFS_WITHOUT_ZFS,
-    KERNEL_COPY_DIFFERS, KERNEL_MISSING, KERNEL_UNSIGNED, KERNEL_WITHOUT_MODULES,
-    KEY_NOT_IN_INITRAMFS, OLDER_KERNEL_INCOMPLETE, UNIFIED_IMAGE_OTHER_ROOT, ZFS_MODULE_MISSING,
+    BOOT_NOT_VISIBLE, CHILDREN_NOT_MOUNTED, Definition, Findings, INITRAMFS_DAMAGED,
+    INITRAMFS_MISSING, INITRAMFS_OPAQUE, INITRAMFS_OTHER_HOSTID, INITRAMFS_OUTDATED,
+    INITRAMFS_STALE_CACHE, INITRAMFS_WITHOUT_ZFS, KERNEL_COPY_DIFFERS, KERNEL_MISSING,
+    KERNEL_UNSIGNED, KERNEL_WITHOUT_MODULES, KEY_NOT_IN_INITRAMFS, OLDER_KERNEL_INCOMPLETE,
+    UNIFIED_IMAGE_OTHER_ROOT, ZFS_MODULE_MISSING,
 };
 use super::tree::{Entry, Tree};
 use super::{image, initramfs, names};
+use crate::be::rewrite;
+use crate::zfs::{Canmount, Mountpoint};
 
 /// Where kernels are: `/boot`, and where the ESP may be mounted.
 pub(super) const PLACES: [&str; 3] = ["boot", "efi", "boot/efi"];
@@ -509,6 +512,9 @@ fn inside(
             again(tree, kernel),
         );
     }
+    if read.dracut {
+        not_mounted(subject, tree, path, found);
+    }
     let lacking = subject.key_files.iter();
     for (root, key) in lacking.filter(|(_, key)| !read.wanted.contains(key)) {
         found.add(
@@ -518,6 +524,33 @@ fn inside(
                 "have the initramfs take it along, and {}",
                 again(tree, kernel)
             ),
+        );
+    }
+}
+
+/// What dracut's zfs module leaves to `zfs mount -a`, and that leaves out
+/// (`for_relevant_root_children` in OpenZFS's `zfs-lib.sh`).
+fn not_mounted(subject: &Subject<'_>, tree: &Tree<'_>, path: &Utf8Path, found: &mut Findings) {
+    let lines = names::fstab(&tree.text(rewrite::FSTAB).unwrap_or_default());
+    let root = &subject.environment.root.name;
+    let left: Vec<&str> = subject
+        .environment
+        .datasets()
+        .into_iter()
+        .filter(|dataset| dataset.name != *root && dataset.name.is_within(root))
+        .filter(|dataset| dataset.canmount == Canmount::Noauto)
+        .filter(|dataset| matches!(dataset.mountpoint, Mountpoint::Path(_)))
+        .map(|dataset| dataset.name.as_str())
+        .filter(|name| !lines.iter().any(|line| line.device == *name))
+        .collect();
+    if let [first, ..] = left.as_slice() {
+        found.add(
+            &CHILDREN_NOT_MOUNTED,
+            format!(
+                "/{path} is dracut's, which does not mount {} (canmount=noauto)",
+                left.join(", ")
+            ),
+            format!("give each a line in its fstab, such as: {first} DIRECTORY zfs zfsutil 0 0"),
         );
     }
 }

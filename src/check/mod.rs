@@ -40,6 +40,7 @@ use crate::survey::Survey;
 use crate::zfs::{DatasetName, Mountpoint, Pool, PoolName};
 
 pub use finding::{Finding, Severity};
+pub(crate) use names::root_of;
 
 /// An environment and what is known around it.
 #[derive(Debug, Clone, Copy)]

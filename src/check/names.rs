@@ -39,7 +39,7 @@ pub(super) fn fstab(text: &str) -> Vec<FstabLine> {
 
 /// The root file system a kernel command line names, if it is a dataset: as
 /// initramfs-tools, dracut, mkinitcpio and ZFSBootMenu's entries write it.
-pub(super) fn root_of(command_line: &str) -> Option<DatasetName> {
+pub(crate) fn root_of(command_line: &str) -> Option<DatasetName> {
     const FORMS: [&str; 5] = ["root=ZFS=", "root=zfs:", "root=zfs=", "zfs=", "bootfs="];
     command_line
         .split(|c: char| c.is_whitespace() || matches!(c, '"' | '\''))

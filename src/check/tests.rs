@@ -192,6 +192,15 @@ fn unified(stage: &mut Stage, images: &[(&str, &[u8])]) {
     }
 }
 
+/// Has an initramfs that dracut made.
+fn dracut(stage: &mut Stage) {
+    let hostid = HOSTID.to_ne_bytes();
+    stage.initramfs(archive(&[
+        ("etc/hostid", &hostid),
+        ("usr/lib/dracut/build-parameter.txt", b""),
+    ]));
+}
+
 /// Has the root's key in such a place.
 fn key_in(stage: &Stage, location: &str) {
     let root = dataset(ROOT);
@@ -395,6 +404,7 @@ const CASES: &[(&[&str], Breaking)] = &[
     (&["initramfs-other-hostid"], |stage| {
         unified(stage, &[(KERNEL, &archive(&[]))]);
     }),
+    (&["children-not-mounted"], dracut),
     (&["key-not-in-initramfs"], |stage| {
         key_in(stage, "file:///etc/zfs/key");
     }),
@@ -629,6 +639,18 @@ fn a_unified_image_is_whole_with_its_initramfs() {
     let mut stage = Stage::new();
     unified(&mut stage, &[("", &good)]);
     assert_eq!(stage.found(), []);
+}
+
+#[test]
+fn what_fstab_mounts_need_not_be_mounted_by_the_initramfs() {
+    let mut stage = Stage::new();
+    dracut(&mut stage);
+    stage.write(ROOT, "etc/fstab", format!("{USR} /usr zfs zfsutil 0 0\n"));
+    assert_eq!(stage.found(), []);
+    let mut stage = Stage::new();
+    dracut(&mut stage);
+    stage.set(USR, "canmount", "off");
+    assert!(!names(&stage.found()).contains("children-not-mounted"));
 }
 
 #[test]

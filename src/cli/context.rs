@@ -172,10 +172,22 @@ impl Context {
             }
             survey = look(&self.host)?;
         }
-        let plan = plan(&survey)?;
-        if let Some(question) = destructive(&plan) {
+        let mut planned = plan(&survey)?;
+        if let Some(question) = destructive(&planned) {
             self.agree(&question)?;
+            if !self.yes {
+                // The question may have stood for an hour.
+                let now = plan(&look(&self.host)?)?;
+                if now.what_it_does() != planned.what_it_does() {
+                    return Err(Trouble::refused(format!(
+                        "something has changed since you were asked whether to {question}"
+                    ))
+                    .remedy("try again: you will be asked about what is there now"));
+                }
+                planned = now;
+            }
         }
+        let plan = planned;
         execute(
             &self.host,
             &plan,

@@ -5,13 +5,15 @@ use clap_complete::ArgValueCompleter;
 use super::completions::environments;
 use super::context::Context;
 use crate::be::{BeName, NewBeName};
+use crate::check;
 use crate::plan::rename;
 use crate::survey::Around;
 
 /// Rename a boot environment, also the running one
 ///
 /// The pool's bootfs follows, and so do the dataset names in its fstab and
-/// zfs-list.cache.
+/// zfs-list.cache. The running one is refused where the loader starts the
+/// kernel with its name.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The boot environment
@@ -25,6 +27,9 @@ pub struct Args {
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     context.change_and_report("rename", &Around::one(&args.old), |survey| {
-        rename::plan(survey, &args.old, &args.new)
+        let facts = check::facts(&context.host, survey);
+        let plan = rename::plan(survey, &args.old, &args.new)?;
+        rename::followed_by_loader(survey, &args.old, facts.root().as_ref())?;
+        Ok(plan)
     })
 }

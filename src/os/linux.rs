@@ -432,8 +432,12 @@ impl Platform for Linux {
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {
+        // An older environment has older programs with set-user-ID, which
+        // nobody else is to run while it is mounted.
         let parent = self.run.join("mnt");
         self.directory(&parent)?;
+        fs::set_permissions(&parent, fs::Permissions::from_mode(0o700))
+            .map_err(Error::io(format!("close {parent} to others")))?;
         let plain = parent.join(name);
         match fs::DirBuilder::new().mode(0o755).create(&plain) {
             Ok(()) => return Ok(plain),

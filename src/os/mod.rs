@@ -182,6 +182,14 @@ pub struct Facts {
     pub boot: Vec<(Utf8PathBuf, Dir)>,
 }
 
+impl Facts {
+    /// The dataset the kernel was told to take for its root, if one was named.
+    #[must_use]
+    pub fn root(&self) -> Option<DatasetName> {
+        crate::check::root_of(&self.command_line)
+    }
+}
+
 /// The operating system.
 pub trait Platform: Send + Sync {
     /// The dataset `/` is mounted from; `None` where it is something else.

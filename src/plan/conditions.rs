@@ -66,6 +66,19 @@ pub(super) fn changeable<'a>(
             boot.name.pool()
         )));
     }
+    if let Some(boot) = survey.borrowed_boot() {
+        let running = survey.running();
+        let running = running.as_ref().map_or("", BootEnvironment::name);
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "{} is mounted on /boot, but {running} is running, and by its name it belongs to \
+                 another environment",
+                boot.name
+            ),
+        )
+        .remedy("give /boot and root the same name with 'zfs rename'"));
+    }
     for name in pools {
         let Some(pool) = survey.pools.get(name) else {
             return Err(

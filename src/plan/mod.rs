@@ -104,6 +104,25 @@ impl Plan {
         }
     }
 
+    /// Everything it does but its own record, whose identity and time are new
+    /// with each plan: equal where two plans come to the same.
+    #[must_use]
+    pub fn what_it_does(&self) -> Vec<String> {
+        let own =
+            |operation: &&SyncOp| matches!(operation, SyncOp::Mark { key, .. } if key == "op");
+        self.steps
+            .iter()
+            .flat_map(|step| match &step.action {
+                Action::Transact { operations, .. } => operations
+                    .iter()
+                    .filter(|operation| !own(operation))
+                    .map(|operation| format!("{operation:?}"))
+                    .collect(),
+                action => vec![format!("{action:?}")],
+            })
+            .collect()
+    }
+
     /// Adds a transaction, unless it would be empty.
     fn transact(&mut self, name: &'static str, pool: &PoolName, operations: Vec<SyncOp>) {
         if !operations.is_empty() {

@@ -2,6 +2,8 @@
 //! it was committed, take it back where not. What is not provably the
 //! operation's own is never touched.
 
+use std::collections::BTreeSet;
+
 use super::graph::Graph;
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
@@ -9,7 +11,9 @@ use super::{
 };
 use crate::intent::{Intent, Undertaking};
 use crate::survey::{Found, Survey};
-use crate::zfs::{Dataset, DatasetName, Guard, Guid, Snapshot, SnapshotName, SyncOp};
+use crate::zfs::{
+    Canmount, Dataset, DatasetName, Guard, Guid, PREFIX, PoolName, Snapshot, SnapshotName, SyncOp,
+};
 
 /// The plan that ends an unfinished operation; `None` where there is none.
 ///
@@ -25,7 +29,7 @@ pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
         }
         Some(Found::Intent(intent)) => intent,
     };
-    changeable(survey, attempted, [&survey.beroot.pool()])?;
+    reachable(survey, attempted, &intent.undertaking)?;
     let mut plan = match &intent.undertaking {
         Undertaking::Create {
             roots,
@@ -65,6 +69,7 @@ pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
             root,
             snapshot,
             done,
+            ..
         } => finish_rollback(survey, root, snapshot, *done)?,
     };
     plan.operation = "recover";
@@ -76,6 +81,42 @@ pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
         step.undo.clear();
     }
     Ok(Some(plan))
+}
+
+/// What is not there would be taken for undone, or for done.
+fn reachable(survey: &Survey, attempted: &str, undertaking: &Undertaking) -> Result<(), Refusal> {
+    let roots = undertaking.roots();
+    let pools: BTreeSet<PoolName> = roots.iter().map(DatasetName::pool).collect();
+    if let Some(pool) = pools.iter().find(|pool| !survey.pools.contains_key(*pool)) {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "{} {} was interrupted, a part of it is in pool {pool}, and that is not imported",
+                undertaking.command(),
+                undertaking.object()
+            ),
+        )
+        .remedy(format!(
+            "zpool import {pool}, as {} is; where it is lost for good: zfs inherit {PREFIX}op {}",
+            survey.beroot.pool(),
+            survey.beroot
+        )));
+    }
+    let here = survey.beroot.pool();
+    changeable(survey, attempted, pools.iter().chain([&here]))?;
+    // A copy is mounted nowhere.
+    if matches!(undertaking, Undertaking::Copy { .. }) {
+        return Ok(());
+    }
+    let altroot = |pool: &PoolName| survey.pools.get(pool).and_then(|pool| pool.altroot.clone());
+    match pools.iter().find(|pool| altroot(pool) != altroot(&here)) {
+        Some(pool) => Err(Refusal::new(
+            attempted,
+            format!("pool {pool} was not imported with the same altroot as pool {here}"),
+        )
+        .remedy(format!("zpool export {pool}, and import it as {here} is"))),
+        None => Ok(()),
+    }
 }
 
 fn took_back(intent: &Intent) -> String {
@@ -131,7 +172,10 @@ fn is_committed(survey: &Survey, root: Option<&DatasetName>, mountpoint: &str) -
     root.and_then(|root| survey.datasets.get(root))
         .is_some_and(|dataset| {
             let altroot = survey.altroot_of(&dataset.name);
-            dataset.mountpoint.clone().without(altroot).to_string() == mountpoint
+            // Where it inherits the very mountpoint, its canmount, which is set
+            // with it and never inherited, tells.
+            dataset.canmount != Canmount::On
+                && dataset.mountpoint.clone().without(altroot).to_string() == mountpoint
         })
 }
 

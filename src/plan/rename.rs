@@ -87,6 +87,34 @@ pub fn plan(survey: &Survey, old: &BeName, new: &NewBeName) -> Planned {
     Ok(plan)
 }
 
+/// The loader starts the kernel with the root's old name: it would not be found.
+///
+/// # Errors
+/// Where what is renamed runs, and the kernel was told its name.
+pub fn followed_by_loader(
+    survey: &Survey,
+    old: &BeName,
+    named: Option<&DatasetName>,
+) -> Result<(), Refusal> {
+    let attempted = format!("rename {old}");
+    let environment = environment(survey, &attempted, old)?;
+    if named != Some(&environment.root.name) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        attempted,
+        format!(
+            "the loader starts the kernel with the name {} as its root, and would not find it \
+             under another one",
+            environment.root.name
+        ),
+    )
+    .remedy(format!(
+        "have the loader say root=zfs:AUTO (the pool's bootfs) and reboot; \
+         or, in its place: beadm-rs create -e {old} NEW, and activate that"
+    )))
+}
+
 /// Renames what is left to rename, then the names in the root's files.
 pub(super) fn append(
     plan: &mut Plan,

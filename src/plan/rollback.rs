@@ -104,6 +104,12 @@ pub(super) fn append(
             root: environment.root.name.clone(),
             snapshot: component.to_owned(),
             done,
+            others: environment
+                .roots()
+                .into_iter()
+                .map(|root| root.name.clone())
+                .filter(|root| *root != environment.root.name)
+                .collect(),
         };
         intent_mark(survey, undertaking).0
     };
@@ -126,10 +132,11 @@ pub(super) fn append(
                 .name
                 .snapshot(component)
                 .map_err(bad_name(attempted))?;
-            let Some(at) = dataset
+            let Some((at, to)) = dataset
                 .snapshots
                 .iter()
-                .position(|snapshot| snapshot.name == name)
+                .enumerate()
+                .find(|(_, snapshot)| snapshot.name == name)
             else {
                 return Err(
                     Refusal::new(attempted, format!("there is no snapshot {name}"))
@@ -164,7 +171,12 @@ pub(super) fn append(
             }
             operations.push(SyncOp::Rollback {
                 dataset: dataset.name.clone(),
-                guard: Guard::Guid(dataset.guid),
+                // A snapshot that somebody takes now would be the one it is
+                // rolled back to.
+                guard: Guard::Newest {
+                    own: dataset.guid,
+                    snapshot: to.guid,
+                },
             });
         }
         if *pool == here {

@@ -168,6 +168,20 @@ impl Survey {
         self.environment_at(self.running.as_ref()?)
     }
 
+    /// What is mounted on `/boot` here although by its name it is another
+    /// environment's: that one's root, and where it lies in another pool.
+    #[must_use]
+    pub fn borrowed_boot(&self) -> Option<&Dataset> {
+        let mount = self.own_mounts().find(|mount| mount.is_boot())?;
+        self.running()?;
+        self.environments()
+            .filter(|environment| !environment.is_running())
+            .flat_map(|environment| environment.roots())
+            .find(|root| {
+                root.name.pool() != self.beroot.pool() && mount.dataset.is_within(&root.name)
+            })
+    }
+
     /// The dataset that has the running environment's name in another pool and
     /// looks like its `/boot`, but is not mounted there.
     #[must_use]

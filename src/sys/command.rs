@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tracing::debug;
@@ -183,11 +187,29 @@ const TOLD: [(&str, &str); 8] = [
     ("DRACUT_NO_MKNOD", "1"),
 ];
 
-/// This very program again, on the caller's terminal and in its process group,
-/// with the environment that a command inside gets from it.
+/// A copy of this program in memory that nobody can change any more. What runs
+/// from it shows no file of the machine in its `/proc/PID/exe`: through that
+/// link root in another mount namespace could open or change the file.
+///
+/// # Errors
+/// Where there is no memory for it, or it cannot be read.
+pub fn copy_of_itself() -> io::Result<File> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let mut copy = File::from(memfd_create(c"beadm-rs", flags)?);
+    io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
+    let seals = SealFlag::F_SEAL_SEAL
+        | SealFlag::F_SEAL_SHRINK
+        | SealFlag::F_SEAL_GROW
+        | SealFlag::F_SEAL_WRITE;
+    fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
+    Ok(copy)
+}
+
+/// This very program again, from a copy of it, on the caller's terminal and in
+/// its process group, with the environment that a command inside gets from it.
 #[must_use]
-pub fn again(arguments: &[OsString]) -> Command {
-    let mut command = Command::new("/proc/self/exe");
+pub fn again(copy: &File, arguments: &[OsString]) -> Command {
+    let mut command = Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd()));
     let kept = std::env::vars_os().filter(|(name, _)| {
         let name = name.to_string_lossy();
         KEPT.contains(&name.as_ref()) || name.starts_with("LC_")

@@ -289,6 +289,14 @@ pub enum Guard {
     Guid(Guid),
     /// The dataset is a clone of this snapshot.
     Origin(SnapshotName),
+    /// The dataset has the guid `own`, and its newest snapshot, of those that
+    /// the transaction does not destroy, the guid `snapshot`.
+    Newest {
+        /// The dataset's.
+        own: Guid,
+        /// Its newest snapshot's.
+        snapshot: Guid,
+    },
     /// The object carries the mark `key` (without [`PREFIX`]) with its own guid
     /// and `text`: what [`SyncOp::Mark`] sets.
     Mark {
@@ -485,9 +493,10 @@ pub trait Zfs: Send + Sync {
 
     /// Runs the operations in order in one transaction group of the pool.
     ///
-    /// Guards, promotions marked `checked`, and whether a dataset that is to
-    /// be destroyed or rolled back is in use, are looked at before the first
-    /// operation; a failure there has changed nothing. A power cut leaves all
+    /// Guards, promotions marked `checked`, whether a dataset that is to be
+    /// destroyed or rolled back is in use, and, where nothing is promoted,
+    /// whether something hangs on what is to be destroyed, are looked at before
+    /// the first operation; a failure there has changed nothing. A power cut leaves all
     /// or nothing. An operation that fails after others leaves those done.
     ///
     /// # Errors

@@ -68,6 +68,8 @@ fn destroy_environments_and_snapshots() {
         .run("mount two SCRATCH/two")
         .run("destroy -y two")
         .run("destroy -y -F two")
+        .run("create four")
+        .run("destroy -y four debian")
         .run("list")
         .is("destroy");
 }

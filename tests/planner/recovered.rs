@@ -30,3 +30,39 @@ fn a_snapshot_of_the_same_name_that_somebody_else_took_stays() {
         .collect();
     assert_eq!(destroyed, ["destroy rpool/ROOT/old@s"]);
 }
+
+const IN_TWO_POOLS: &str = r#"{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"rename","moves":[["111","rpool/ROOT/old","rpool/ROOT/new"],["112","bpool/BOOT/old","bpool/BOOT/new"]]}"#;
+
+fn halfway() -> Made {
+    let mut made = Made::new();
+    made.dataset("rpool/ROOT/new");
+    made.next("rpool/ROOT/new");
+    made.mark("rpool/ROOT", "op", IN_TWO_POOLS);
+    made
+}
+
+#[test]
+fn what_lies_in_a_pool_that_is_not_there_is_not_taken_for_done() {
+    let mut made = halfway();
+    let refusal = recover::plan(&made.survey).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "refused to recover: rename rpool/ROOT/old to rpool/ROOT/new was interrupted, a part of \
+         it is in pool bpool, and that is not imported"
+    );
+    assert_eq!(
+        refusal.remedy.unwrap(),
+        "zpool import bpool, as rpool is; where it is lost for good: \
+         zfs inherit org.beadm-rs:op rpool/ROOT"
+    );
+    // Imported, but not where the other one is.
+    made.pool("bpool");
+    made.pool("rpool").altroot = Some("/mnt".into());
+    let refusal = recover::plan(&made.survey).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "refused to recover: pool bpool was not imported with the same altroot as pool rpool"
+    );
+    made.pool("bpool").altroot = Some("/mnt".into());
+    recover::plan(&made.survey).unwrap();
+}

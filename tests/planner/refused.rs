@@ -2,7 +2,7 @@
 
 use beadm_rs::boot::Bootfs;
 use beadm_rs::os::{Mount, Namespace};
-use beadm_rs::plan::{Action, Planned, activate, create, destroy, rollback};
+use beadm_rs::plan::{Action, Planned, activate, create, destroy, rename, rollback};
 use beadm_rs::zfs::{Canmount, Mountpoint};
 
 use super::made::{Made, dataset, refusal};
@@ -78,6 +78,45 @@ fn what_boots_once_is_not_destroyed() {
         refusal(destroyed(&made, true)),
         "refused to destroy new: it is set to boot once\nbeadm-rs activate -T takes that back"
     );
+}
+
+#[test]
+fn the_running_boot_is_no_other_environments() {
+    let mut made = two();
+    made.pool("bpool");
+    made.survey.boot_roots.push(dataset("bpool/BOOT"));
+    made.dataset("bpool/BOOT");
+    made.dataset("bpool/BOOT/new");
+    // The root was renamed by hand, and /boot was forgotten.
+    made.survey.mounts.push(Mount {
+        dataset: dataset("bpool/BOOT/new"),
+        directory: "/boot".into(),
+        namespace: Namespace::Own,
+    });
+    for force in [false, true] {
+        assert_eq!(
+            refusal(destroyed(&made, force)),
+            "refused to destroy new: bpool/BOOT/new is mounted on /boot, but old is running, and \
+             by its name it belongs to another environment\n\
+             give /boot and root the same name with 'zfs rename'"
+        );
+    }
+    refusal(created(&made, "old"));
+}
+
+#[test]
+fn what_the_loader_names_is_not_renamed() {
+    let made = two();
+    let (old, new) = ("old".parse().unwrap(), "new".parse().unwrap());
+    let named = dataset("rpool/ROOT/old");
+    let refused = rename::followed_by_loader(&made.survey, &old, Some(&named)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "refused to rename old: the loader starts the kernel with the name rpool/ROOT/old as its \
+         root, and would not find it under another one"
+    );
+    rename::followed_by_loader(&made.survey, &old, None).unwrap();
+    rename::followed_by_loader(&made.survey, &new, Some(&named)).unwrap();
 }
 
 #[test]

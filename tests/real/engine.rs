@@ -146,3 +146,54 @@ fn a_mounted_dataset_with_snapshots_is_found_in_use_before_anything_is_done() {
         sh("umount", &[path]);
     }
 }
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn what_came_to_be_meanwhile_stops_a_transaction_before_it_begins() {
+    let machine = Machine::new();
+    let zfs = Cli::new().unwrap();
+    let pool: PoolName = machine.pool.parse().unwrap();
+    let lib = |component: &str| machine.name(&format!("ROOT/old/var/lib@{component}"));
+    let snapshot = |component: &str| sh("zfs", &["snapshot", &lib(component)]);
+    snapshot("1");
+    snapshot("2");
+    let own = guid(&machine, "ROOT/old/var/lib");
+    let to = guid(&machine, "ROOT/old/var/lib@1");
+    let younger = guid(&machine, "ROOT/old/var/lib@2");
+    let back = [
+        destroy(&machine, "ROOT/old/var/lib@2", Guard::Guid(younger)),
+        SyncOp::Rollback {
+            dataset: dataset(&machine, "ROOT/old/var/lib"),
+            guard: Guard::Newest { own, snapshot: to },
+        },
+    ];
+    let away = [
+        destroy(&machine, "ROOT/old/var/lib@2", Guard::Guid(younger)),
+        destroy(&machine, "ROOT/old/var/lib@1", Guard::Guid(to)),
+        destroy(&machine, "ROOT/old/var/lib", Guard::Guid(own)),
+    ];
+    let refused = |operations: &[SyncOp], what: &str| {
+        let before = machine.picture();
+        let error = zfs.transact(&pool, operations).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Exists, "{error}");
+        assert!(error.to_string().contains(what), "{error}");
+        assert!(!error.partial, "{error}");
+        assert_eq!(machine.picture(), before);
+    };
+    snapshot("3");
+    refused(&back, &lib("3"));
+    refused(&away, &lib("3"));
+    sh("zfs", &["destroy", &lib("3")]);
+    machine.dataset("ROOT/old/var/lib/new", &["canmount=noauto"]);
+    refused(&away, "lib/new is below it");
+    sh("zfs", &["destroy", &machine.name("ROOT/old/var/lib/new")]);
+    let clone = machine.name("clone");
+    sh(
+        "zfs",
+        &["clone", "-o", "canmount=noauto", &lib("1"), &clone],
+    );
+    refused(&away, "clone is a clone of it");
+    sh("zfs", &["destroy", &clone]);
+    zfs.transact(&pool, &back).unwrap();
+    zfs.transact(&pool, &away[1..]).unwrap();
+}

@@ -16,8 +16,8 @@ fn furnished() -> Machine {
         let bin = root.join("usr/bin");
         std::fs::copy("/usr/bin/busybox", bin.join("busybox")).unwrap();
         for tool in [
-            "sh", "cat", "dd", "echo", "false", "hostname", "kill", "ls", "mkdir", "mknod",
-            "mount", "ps", "readlink", "rm", "sleep", "touch", "true",
+            "sh", "cat", "chmod", "cut", "dd", "echo", "false", "grep", "hostname", "kill", "ls",
+            "mkdir", "mknod", "mount", "ps", "readlink", "rm", "sleep", "touch", "true",
         ] {
             symlink("busybox", bin.join(tool)).unwrap();
         }
@@ -143,17 +143,28 @@ fn nothing_inside_can_write_to_a_disk_or_change_the_kernel() {
         "touch /sys/kernel/x",
         "echo x > /etc/resolv.conf",
         "head -c 1 /proc/kcore | grep -q .",
+        "echo x >> /proc/1/exe",
+        "ls -l /proc/1/exe | grep beadm-rs | grep -v memfd",
+        // CAP_DAC_READ_SEARCH, the third bit: open_by_handle_at(2).
+        "[ $((0x$(grep CapEff /proc/self/status | cut -f2) & 4)) != 0 ]",
+        "[ $((0x$(grep CapBnd /proc/self/status | cut -f2) & 4)) != 0 ]",
     ];
     let text: String = attempts
         .iter()
         .map(|attempt| format!("if ({attempt}) 2>/dev/null; then echo '{attempt}'; fi; "))
         .collect();
+    // The link leads to what the first process runs from, wherever that is.
+    let text = format!("{text} chmod 6777 /proc/1/exe;");
+    let program = std::env::var("BEADM_RS_BIN").unwrap();
+    let mode = || std::fs::metadata(&program).unwrap().permissions();
+    let before = mode();
     std::fs::write("/etc/resolv.conf", "nameserver 192.0.2.1\n").unwrap();
     machine.with_mounted("new", |root| {
         std::fs::write(root.join("etc/resolv.conf"), "own\n").unwrap();
     });
     let ran = script(&machine, &format!("{text} echo end"));
     assert_eq!(ran.stdout, "end\n", "these succeeded: {ran:#?}");
+    assert_eq!(mode(), before);
     let ran = script(
         &machine,
         "echo ok > /dev/null && echo x > /proc/self/comm && cat /dev/zfs",

@@ -63,10 +63,11 @@ const MAX_PASSWD: u64 = 4 << 20;
 /// machine: `SYS_ADMIN` (mounts, so efivarfs and devtmpfs too; ZFS; the host's
 /// name), `MKNOD` (a disk's device file), `SYS_RAWIO`, `SYS_MODULE`, `SYS_BOOT`,
 /// `SYS_TIME`, `NET_ADMIN`, `SYSLOG`, `BPF`, `PERFMON`, `MAC_ADMIN`,
-/// `AUDIT_CONTROL` and the rest of capabilities(7).
+/// `AUDIT_CONTROL`, `DAC_READ_SEARCH` (`open_by_handle_at(2)` reaches every file
+/// of a file system of which one is open; for reading, `DAC_OVERRIDE` is enough)
+/// and the rest of capabilities(7).
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::DAC_READ_SEARCH)
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::FSETID)
     .union(CapabilitySet::KILL)

@@ -328,12 +328,13 @@ fn first_process(
         stage.as_str().into(),
     ];
     words.extend(program.words.iter().cloned());
-    let mut command = command::again(&words);
+    let copy = command::copy_of_itself()?;
+    let mut command = command::again(&copy, &words);
     if program.quiet {
         command.stdout(io::stderr());
     }
     let mut child = command.spawn()?;
-    drop((alive_there, said_there));
+    drop((alive_there, said_there, copy));
     set(started, i32::try_from(child.id()).ok().map(Pid::from_raw));
     // Its end closes the pipe; its id is free for others only after `wait`.
     let mut said = String::new();

@@ -21,11 +21,45 @@ while argv[at] ~= nil do
     at = at + 2 + count
 end
 
+-- What is destroyed here, and whether snapshots move before that.
+local doomed, moving = {}, false
+for _, op in ipairs(ops) do
+    if op.name == "destroy" then
+        doomed[op[1]] = true
+    elseif op.name == "promote" then
+        moving = true
+    end
+end
+
+-- The newest snapshot that stays.
+local function newest(object)
+    local found, group
+    for snapshot in zfs.list.snapshots(object) do
+        if not doomed[snapshot] then
+            local created = zfs.get_prop(snapshot, "createtxg")
+            if found == nil or created > group then
+                found, group = snapshot, created
+            end
+        end
+    end
+    return found
+end
+
 -- 0, or the errno, and what is amiss in words.
 local function guarded(object, kind, name, value)
     local found
     if not zfs.exists(object) then
         return 2
+    end
+    if kind == "newest" then
+        if guid(object) ~= name then
+            return 2, "it is another object than the one that was looked at before"
+        end
+        found = newest(object)
+        if found == nil or guid(found) ~= value then
+            return 17, (found or "no snapshot") .. " is its newest snapshot"
+        end
+        return 0
     end
     if kind == "guid" then
         found = guid(object)
@@ -56,6 +90,33 @@ local function in_use(object)
     end
     if err == 16 then
         return 16
+    end
+    return 0
+end
+
+-- What came to be since this was planned, and would stop it halfway. Where
+-- snapshots move first, what belongs to whom is not known yet.
+local function alone(object)
+    if moving then
+        return 0
+    end
+    if string.find(object, "@") then
+        for clone in zfs.list.clones(object) do
+            if not doomed[clone] then
+                return 17, clone .. " is a clone of it"
+            end
+        end
+        return 0
+    end
+    for child in zfs.list.children(object) do
+        if not doomed[child] then
+            return 17, child .. " is below it"
+        end
+    end
+    for snapshot in zfs.list.snapshots(object) do
+        if not doomed[snapshot] then
+            return 17, snapshot .. " is there"
+        end
     end
     return 0
 end
@@ -100,6 +161,9 @@ function check.destroy(op)
     local err, why = guarded(op[1], op[2], op[3], op[4])
     if err == 0 then
         err, why = in_use(op[1])
+    end
+    if err == 0 then
+        err, why = alone(op[1])
     end
     return err, why
 end

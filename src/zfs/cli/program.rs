@@ -50,6 +50,7 @@ fn encode(op: &SyncOp) -> Vec<String> {
 /// The kind of guard, the property looked at, and its value.
 fn encode_guard(guard: &Guard) -> [String; 3] {
     let (kind, name, value) = match guard {
+        Guard::Newest { own, snapshot } => ("newest", own.to_string(), snapshot.to_string()),
         Guard::Guid(guid) => ("guid", "guid".to_owned(), guid.to_string()),
         Guard::Origin(origin) => ("origin", "origin".to_owned(), origin.to_string()),
         Guard::Mark { key, text } => ("mark", format!("{PREFIX}{key}"), text.clone()),
@@ -79,7 +80,8 @@ fn explain(op: &SyncOp, errno: i32, why: &str) -> String {
         (SyncOp::Destroy { object, .. }, ErrorKind::Busy) if object.contains('@') => {
             told("the snapshot is held, or in use")
         }
-        (SyncOp::Destroy { .. }, ErrorKind::Exists) => told("clones hang on it"),
+        (SyncOp::Destroy { .. }, ErrorKind::Exists) => told("something hangs on it"),
+        (SyncOp::Rollback { .. }, ErrorKind::Exists) => told("a snapshot was taken meanwhile"),
         (_, ErrorKind::Busy) => told("it is in use (mounted somewhere, sent or received)"),
         (_, ErrorKind::NotFound) => told("it is not there"),
         (_, ErrorKind::Exists) => told("there is one already"),

@@ -68,7 +68,7 @@ pub(super) fn transact(
     change.begin(pool)?;
     for (index, op) in ops.iter().enumerate() {
         *failed = Some(index);
-        check(change, pool, op)?;
+        check(change, pool, op, ops)?;
     }
     for (index, op) in ops.iter().enumerate() {
         *failed = Some(index);
@@ -80,7 +80,7 @@ pub(super) fn transact(
 }
 
 /// What is looked at before anything is done.
-fn check(change: &Change<'_>, pool: &PoolName, op: &SyncOp) -> Ruled<()> {
+fn check(change: &Change<'_>, pool: &PoolName, op: &SyncOp, all: &[SyncOp]) -> Ruled<()> {
     let state = &change.state;
     let object = match op {
         SyncOp::Mark { object, .. }
@@ -105,23 +105,94 @@ fn check(change: &Change<'_>, pool: &PoolName, op: &SyncOp) -> Ruled<()> {
             (Err(_), true) => Ok(()),
             (Err(refusal), false) => Err(refusal),
             (Ok(_), _) => {
-                guarded(state, &object, guard)?;
+                guarded(state, &object, guard, all)?;
                 match &object {
-                    Object::Dataset(name) => in_use(state, state.head(name)?),
-                    Object::Snapshot(name) => snapshot_in_use(state.snap(name)?),
+                    Object::Dataset(name) => in_use(state, state.head(name)?)?,
+                    Object::Snapshot(name) => snapshot_in_use(state.snap(name)?)?,
                 }
+                alone(state, &object, all)
             }
         },
         SyncOp::Rollback { dataset, guard } => {
-            guarded(state, &object, guard)?;
+            guarded(state, &object, guard, all)?;
             in_use(state, state.head(dataset)?)
         }
     }
 }
 
-fn guarded(state: &State, object: &Object, guard: &Guard) -> Ruled<()> {
+/// One of the operations destroys it.
+fn is_doomed(all: &[SyncOp], name: &str) -> bool {
+    all.iter()
+        .any(|op| matches!(op, SyncOp::Destroy { object, .. } if object == name))
+}
+
+/// What hangs on something to be destroyed, and is not destroyed with it
+/// (`alone` in `program.lua`).
+fn alone(state: &State, object: &Object, all: &[SyncOp]) -> Ruled<()> {
+    if all.iter().any(|op| matches!(op, SyncOp::Promote { .. })) {
+        return Ok(());
+    }
+    let refused = |what: String| refuse(Errno::EEXIST, format!("something hangs on it: {what}"));
+    match object {
+        Object::Snapshot(name) => {
+            let snap = state.snap(name)?.object;
+            let mut clones = state
+                .datasets
+                .iter()
+                .filter(|(_, head)| head.origin == Some(snap))
+                .map(|(clone, _)| clone.to_string());
+            match clones.find(|clone| !is_doomed(all, clone)) {
+                Some(clone) => refused(format!("{clone} is a clone of it")),
+                None => Ok(()),
+            }
+        }
+        Object::Dataset(name) => {
+            let mut children = state
+                .datasets
+                .keys()
+                .filter(|other| other.parent().as_ref() == Some(name))
+                .map(ToString::to_string);
+            if let Some(child) = children.find(|child| !is_doomed(all, child)) {
+                return refused(format!("{child} is below it"));
+            }
+            let mut snapshots = state
+                .head(name)?
+                .snapshots
+                .iter()
+                .map(|snap| format!("{name}@{}", snap.name));
+            match snapshots.find(|snapshot| !is_doomed(all, snapshot)) {
+                Some(snapshot) => refused(format!("{snapshot} is there")),
+                None => Ok(()),
+            }
+        }
+    }
+}
+
+fn guarded(state: &State, object: &Object, guard: &Guard, all: &[SyncOp]) -> Ruled<()> {
     let guid = object.guid(state)?;
     let same = match guard {
+        Guard::Newest { own, snapshot } => match object {
+            Object::Dataset(name) if *own == guid => {
+                let newest = state
+                    .head(name)?
+                    .snapshots
+                    .iter()
+                    .rev()
+                    .find(|snap| !is_doomed(all, &format!("{name}@{}", snap.name)));
+                if newest.is_none_or(|newest| newest.guid != *snapshot) {
+                    let found = newest.map_or_else(
+                        || "no snapshot".to_owned(),
+                        |newest| format!("{name}@{}", newest.name),
+                    );
+                    return refuse(
+                        Errno::EEXIST,
+                        format!("a snapshot was taken meanwhile: {found} is its newest snapshot"),
+                    );
+                }
+                true
+            }
+            _ => false,
+        },
         Guard::Guid(wanted) => *wanted == guid,
         Guard::Origin(wanted) => match object {
             Object::Dataset(name) => {

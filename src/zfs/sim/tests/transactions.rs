@@ -127,11 +127,14 @@ fn a_dataset_is_destroyed_only_bare_and_unused() {
     let error = refused(sim.destroy("p/ROOT/a"), ErrorKind::Exists);
     assert_eq!(
         error.to_string(),
-        "cannot destroy p/ROOT/a: it has children"
+        "cannot destroy p/ROOT/a: something hangs on it: p/ROOT/a/var is below it"
     );
     sim.take("p/ROOT/a/var@1");
-    let error = refused(sim.destroy("p/ROOT/a/var"), ErrorKind::Busy);
-    assert_eq!(error.detail, "it has snapshots");
+    let error = refused(sim.destroy("p/ROOT/a/var"), ErrorKind::Exists);
+    assert_eq!(
+        error.detail,
+        "something hangs on it: p/ROOT/a/var@1 is there"
+    );
     sim.run(&[
         sim.destruction("p/ROOT/a/var@1"),
         sim.destruction("p/ROOT/a/var"),
@@ -173,13 +176,23 @@ fn what_was_done_before_a_failing_operation_stays_done() {
     let sim = machine();
     sim.take("p/ROOT/a@1");
     sim.clone_of("p/ROOT/a@1", "p/ROOT/b");
+    let promotion = SyncOp::Promote {
+        dataset: ds("p/ROOT/b"),
+        checked: true,
+    };
+    // It is there after the promotion, and then what it came from hangs on it.
+    let destruction = SyncOp::Destroy {
+        object: "p/ROOT/b@1".to_owned(),
+        guard: Guard::Guid(sim.snapshot("p/ROOT/a@1").guid),
+        missing_ok: true,
+    };
     let error = refused(
-        sim.run(&[mark("p/ROOT", "op", "7"), sim.destruction("p/ROOT/a@1")]),
+        sim.run(&[mark("p/ROOT", "op", "7"), promotion, destruction]),
         ErrorKind::Exists,
     );
     assert_eq!(
         error.to_string(),
-        "cannot destroy p/ROOT/a@1: clones hang on it"
+        "cannot destroy p/ROOT/b@1: clones hang on it"
     );
     assert!(error.partial);
     let root = sim.dataset("p/ROOT");
@@ -363,6 +376,55 @@ fn after_the_newest_snapshot_is_destroyed_a_rollback_goes_to_the_one_before() {
     ])
     .unwrap();
     assert_eq!(sim.text("p/ROOT/a", "etc/motd").as_deref(), Some("one"));
+}
+
+#[test]
+fn a_snapshot_taken_meanwhile_is_not_what_is_rolled_back_to() {
+    let sim = machine();
+    sim.take("p/ROOT/a@1");
+    sim.take("p/ROOT/a@2");
+    let rollback = SyncOp::Rollback {
+        dataset: ds("p/ROOT/a"),
+        guard: Guard::Newest {
+            own: sim.dataset("p/ROOT/a").guid,
+            snapshot: sim.snapshot("p/ROOT/a@1").guid,
+        },
+    };
+    let operations = [sim.destruction("p/ROOT/a@2"), rollback];
+    sim.take("p/ROOT/a@3");
+    let error = refused(sim.run(&operations), ErrorKind::Exists);
+    assert_eq!(
+        error.to_string(),
+        "cannot roll back p/ROOT/a: a snapshot was taken meanwhile: \
+         p/ROOT/a@3 is its newest snapshot"
+    );
+    assert!(!error.partial);
+    assert_eq!(sim.snapshot_names("p/ROOT/a"), ["1", "2", "3"]);
+    sim.run(&[sim.destruction("p/ROOT/a@3")]).unwrap();
+    sim.run(&operations).unwrap();
+    assert_eq!(sim.snapshot_names("p/ROOT/a"), ["1"]);
+}
+
+#[test]
+fn what_came_to_be_meanwhile_stops_a_destruction_before_it_begins() {
+    let sim = machine();
+    sim.take("p/ROOT/a/var@1");
+    let operations = [
+        sim.destruction("p/ROOT/a/var@1"),
+        sim.destruction("p/ROOT/a/var"),
+        sim.destruction("p/ROOT/a"),
+    ];
+    sim.take("p/ROOT/a@2");
+    let error = refused(sim.run(&operations), ErrorKind::Exists);
+    assert_eq!(error.attempted, "destroy p/ROOT/a");
+    assert!(!error.partial);
+    sim.run(&[sim.destruction("p/ROOT/a@2")]).unwrap();
+    sim.clone_of("p/ROOT/a/var@1", "p/ROOT/b");
+    let error = refused(sim.run(&operations), ErrorKind::Exists);
+    assert_eq!(error.attempted, "destroy p/ROOT/a/var@1");
+    assert!(!error.partial);
+    sim.destroy("p/ROOT/b").unwrap();
+    sim.run(&operations).unwrap();
 }
 
 #[test]
