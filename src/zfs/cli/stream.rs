@@ -135,11 +135,7 @@ fn settle(
 ) -> Result<()> {
     let attempted = attempted(transfer);
     if pumped.interrupted {
-        return Err(Error::new(
-            ErrorKind::Interrupted,
-            attempted,
-            "interrupted",
-        ));
+        return Err(Error::new(ErrorKind::Interrupted, attempted, "interrupted"));
     }
     // The receiver of nothing can only say that there was no stream.
     if !pumped.begun {
