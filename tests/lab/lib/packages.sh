@@ -80,6 +80,7 @@ install_headers() {
         return 1
     }
     rm -f "$log"
+    pkg-config --exists libzfs_core
 }
 
 install_packages() {
