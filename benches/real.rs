@@ -56,6 +56,9 @@ struct Bench {
 
 const POOL: &str = "bench";
 
+/// A pool to copy to.
+const OTHER: &str = "bench-other";
+
 /// The lab's disk to spare.
 const SPARE_DISK: &str = "/dev/disk/by-id/virtio-scratch";
 
@@ -170,8 +173,21 @@ impl Bench {
         sh(program, &all)
     }
 
+    /// The same by one of the two engines of a program that has both.
+    fn run_by(&self, engine: &str, arguments: &[&str]) {
+        let assignment = format!("BEADM_RS_ENGINE={engine}");
+        let program = self.program.to_str().expect("a path in UTF-8");
+        let mut all = vec![assignment.as_str(), program, "-r", "bench/ROOT"];
+        all.extend(arguments);
+        sh("/usr/bin/env", &all);
+    }
+
     /// How many `zfs` and `zpool` a command starts.
     fn children(&self, arguments: &[&str]) -> usize {
+        self.children_by("commands", arguments)
+    }
+
+    fn children_by(&self, engine: &str, arguments: &[&str]) -> usize {
         let count = self.directory.path().join("count");
         let wrappers = self.directory.path().join("wrappers");
         fs::create_dir_all(&wrappers).expect("a directory for wrappers");
@@ -183,6 +199,7 @@ impl Bench {
             .args(["-r", "bench/ROOT"])
             .args(arguments)
             .env("BEADM_RS_ZFS_DIRECTORY", &wrappers)
+            .env("BEADM_RS_ENGINE", engine)
             .stdin(Stdio::null())
             .output()
             .expect("the program starts");
@@ -420,6 +437,49 @@ impl Bench {
         self.destroy("a");
     }
 
+    /// The engine that sends by itself against the one over commands alone.
+    fn engines(&self) {
+        let disk = self.directory.path().join("other");
+        let disk = disk.to_str().expect("a path in UTF-8");
+        sh("truncate", &["-s", "512M", disk]);
+        sh(
+            "/usr/sbin/zpool",
+            &["create", "-o", "cachefile=none", "-m", "none", OTHER, disk],
+        );
+        let beroot = format!("{OTHER}/ROOT");
+        zfs(&["create", "-o", "canmount=off", &beroot]);
+        // Few: copying takes three processes or two for each, and a minute for many.
+        self.environment("a", 3);
+        let create = ["create", "-e", "a", "b"];
+        let destroy = ["destroy", "-y", "b"];
+        let copy = ["create", "-e", "a", "-p", OTHER, "b"];
+        let gone = || drop(zfs(&["destroy", "-r", &format!("{beroot}/b")]));
+        let engines = ["commands", "libzetta"];
+        let mut sides: [[Side; 2]; 3] = Default::default();
+        for _ in 0..ROUNDS {
+            for (engine, name) in engines.iter().enumerate() {
+                sides[0][engine].measure(|| self.run_by(name, &create));
+                sides[1][engine].measure(|| self.run_by(name, &destroy));
+                sides[2][engine].measure(|| self.run_by(name, &copy));
+                gone();
+            }
+        }
+        let children = engines.map(|name| {
+            let counts = [&create[..], &destroy, &copy].map(|words| self.children_by(name, words));
+            gone();
+            counts
+        });
+        header("by engine", engines);
+        for (index, what) in ["create", "destroy", "copy to a pool"].iter().enumerate() {
+            let [commands, libzetta] = children.map(|counts| counts[index]);
+            let what = format!("{what}, 3 datasets ({commands} zfs)");
+            let [left, right] = &sides[index];
+            row(&what, left, right, libzetta, 1.1);
+        }
+        sh("/usr/sbin/zpool", &["destroy", "-f", OTHER]);
+        self.destroy("a");
+    }
+
     fn list(&self) {
         self.environment("a", 2);
         zfs(&["snapshot", "-r", "bench/ROOT/a@s"]);
@@ -508,12 +568,12 @@ fn wrapper(path: &Path, name: &str, count: &Path) {
         .expect("a wrapper");
 }
 
-fn header(disk: &str) {
+fn header(what: &str, [left, right]: [&str; 2]) {
     println!(
         "\n{:<44} {:>9} {:>9} {:>6} {:>6} {:>9} {:>4}",
-        format!("{disk} (median of {ROUNDS})"),
-        "plain",
-        "beadm-rs",
+        format!("{what} (median of {ROUNDS})"),
+        left,
+        right,
         "ratio",
         "target",
         "groups",
@@ -527,7 +587,7 @@ fn main() {
         (true, format!("a disk whose writes take {DELAY} ms")),
     ] {
         let bench = Bench::new(delayed);
-        header(&disk);
+        header(&disk, ["plain", "beadm-rs"]);
         bench.create(7, 0.8);
         bench.create(27, 0.5);
         bench.activate();
@@ -536,6 +596,10 @@ fn main() {
         if !delayed {
             bench.preflight();
             bench.destroy_measured();
+            // tests/lab/run says so where the program has both engines.
+            if std::env::var("BEADM_RS_ENGINE").is_ok_and(|engine| !engine.is_empty()) {
+                bench.engines();
+            }
             bench.list();
         }
     }

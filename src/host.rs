@@ -70,8 +70,21 @@ impl Host {
     }
 }
 
-/// The engine; in a build for tests it can be pointed at other programs.
+/// The engine; in a build for tests another one can be asked for.
 fn engine() -> crate::zfs::Result<Cli> {
+    let engine = commands()?;
+    #[cfg(all(feature = "libzetta", feature = "failpoints"))]
+    if std::env::var_os("BEADM_RS_ENGINE").is_some_and(|engine| engine == "commands") {
+        return Ok(engine);
+    }
+    #[cfg(feature = "libzetta")]
+    let engine = engine.sending_itself();
+    Ok(engine)
+}
+
+/// The engine over commands; in a build for tests it can be pointed at other
+/// programs.
+fn commands() -> crate::zfs::Result<Cli> {
     #[cfg(feature = "failpoints")]
     if let Ok(directory) = std::env::var("BEADM_RS_ZFS_DIRECTORY") {
         return Ok(Cli::in_directory(Utf8Path::new(&directory)));

@@ -1,12 +1,15 @@
 //! ZFS as this program sees it: one trait, [`Zfs`], implemented by an engine.
 //!
-//! - [`cli`]: the default; drives `zfs` and `zpool`.
+//! - [`cli`]: the default; drives `zfs` and `zpool`. With the feature `libzetta`
+//!   it sends streams through libzfs_core (`lzc`).
 //! - [`sim`]: a simulated pool in a directory, for trying out and for tests.
 //! - [`name`], [`error`]: the vocabulary; [`parse`]: pure readers of what
 //!   `zfs` and `zpool` print.
 
 pub mod cli;
 pub mod error;
+#[cfg(feature = "libzetta")]
+mod lzc;
 pub mod name;
 pub mod parse;
 pub mod sim;

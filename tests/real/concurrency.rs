@@ -227,6 +227,25 @@ fi"#,
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
+fn a_copy_interrupted_while_it_is_received_leaves_nothing_in_either_pool() {
+    let mut machine = Machine::new();
+    let other = machine.another_pool("x");
+    machine.write("old", "data", vec![5; 8 << 20]);
+    let fakes = stopping_at("receive");
+    let copy = ["create", "-e", "old", "-p", &other, "copy"];
+    let ran = machine.unchanged(|| {
+        // What is sent waits for the receiver, which has not begun to read.
+        let child = begun(&fakes, &machine, &copy);
+        kill(pid(&child), Signal::SIGINT).unwrap();
+        ended(&fakes, child)
+    });
+    ran.fails(1, "interrupted")
+        .fails(1, "state: what was changed was undone");
+    machine.run(&copy).succeeds();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
 fn what_a_dead_process_left_is_told_by_who_reads_and_ended_by_who_changes() {
     let machine = Machine::new();
     let before = machine.picture();

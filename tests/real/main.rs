@@ -46,4 +46,5 @@ mod records;
 mod rename;
 mod rollback;
 mod run;
+mod streams;
 mod tools;

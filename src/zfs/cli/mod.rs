@@ -15,6 +15,8 @@ use std::sync::{Mutex, OnceLock};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+#[cfg(feature = "libzetta")]
+use super::lzc::Library;
 use super::parse::{self, Listing, ParseError};
 use super::{
     CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
@@ -46,6 +48,9 @@ pub struct Cli {
     settable: OnceLock<Vec<String>>,
     /// Columns of `zfs list` that this release does not know.
     lacking: OnceLock<Vec<&'static str>>,
+    /// Streams are sent by this process.
+    #[cfg(feature = "libzetta")]
+    sends_itself: bool,
 }
 
 impl Cli {
@@ -63,23 +68,39 @@ impl Cli {
                 )
             })
         };
-        Ok(Self {
-            zfs: find("zfs")?,
-            zpool: find("zpool")?,
-            settable: OnceLock::new(),
-            lacking: OnceLock::new(),
-        })
+        Ok(Self::of(find("zfs")?, find("zpool")?))
     }
 
     /// The engine over `zfs` and `zpool` in a directory: for tests.
     #[must_use]
     pub fn in_directory(directory: &Utf8Path) -> Self {
+        Self::of(directory.join("zfs"), directory.join("zpool"))
+    }
+
+    fn of(zfs: Utf8PathBuf, zpool: Utf8PathBuf) -> Self {
         Self {
-            zfs: directory.join("zfs"),
-            zpool: directory.join("zpool"),
+            zfs,
+            zpool,
             settable: OnceLock::new(),
             lacking: OnceLock::new(),
+            #[cfg(feature = "libzetta")]
+            sends_itself: false,
         }
+    }
+
+    /// The same engine, sending its streams through libzfs_core instead of by
+    /// `zfs send`.
+    #[cfg(feature = "libzetta")]
+    #[must_use]
+    pub fn sending_itself(mut self) -> Self {
+        self.sends_itself = true;
+        self
+    }
+
+    /// What it sends with, if not with `zfs send`.
+    #[cfg(feature = "libzetta")]
+    fn library(&self) -> Option<Library> {
+        self.sends_itself.then(Library::open).flatten()
     }
 
     fn run(
@@ -270,6 +291,10 @@ fn said(attempted: &str, finished: &Finished) -> Error {
 
 impl Zfs for Cli {
     fn label(&self) -> String {
+        #[cfg(feature = "libzetta")]
+        if self.sends_itself {
+            return "OpenZFS, sending through libzfs_core".to_owned();
+        }
         "OpenZFS".to_owned()
     }
 
@@ -472,6 +497,6 @@ impl Zfs for Cli {
     }
 
     fn transfer(&self, transfer: &Transfer, meter: &dyn Meter) -> Result<()> {
-        stream::carry(&self.zfs, transfer, meter)
+        stream::carry(self, transfer, meter)
     }
 }

@@ -1,81 +1,156 @@
 //! A stream from one pool to another.
 
-use std::io::{Read as _, Write as _};
-use std::process::Stdio;
-
-use camino::Utf8Path;
+use std::io::{Read, Write};
+use std::process::{Child, Stdio};
 
 use super::super::{Error, ErrorKind, Meter, Result, Transfer};
-use super::{options, said, words};
-use crate::sys::command;
+use super::{Cli, options, said, words};
+use crate::sys::command::{self, Finished};
 
 /// How much of a stream is carried at a time, bytes.
 const STREAM_BUFFER: usize = 1 << 20;
 
 /// Carries it (`Zfs::transfer`), counting its bytes.
-pub(super) fn carry(zfs: &Utf8Path, transfer: &Transfer, meter: &dyn Meter) -> Result<()> {
-    let attempted = format!("send {} to {}", transfer.snapshot, transfer.target);
-    let failed =
-        |error: std::io::Error| Error::new(ErrorKind::Other, &attempted, error.to_string());
+pub(super) fn carry(cli: &Cli, transfer: &Transfer, meter: &dyn Meter) -> Result<()> {
+    let mut receiving = words(&["receive", "-u"]);
+    receiving.extend(options(&transfer.settings));
+    receiving.push(transfer.target.to_string());
+    let receiver = || {
+        command::spawn(command::command(&cli.zfs, &receiving).stdin(Stdio::piped()))
+            .map_err(failed(transfer))
+    };
+    #[cfg(feature = "libzetta")]
+    if let Some(library) = cli.library() {
+        return from_library(&library, transfer, receiver()?, meter);
+    }
+    from_command(cli, transfer, receiver()?, meter)
+}
+
+/// What `zfs send` writes.
+fn from_command(
+    cli: &Cli,
+    transfer: &Transfer,
+    mut receiver: Child,
+    meter: &dyn Meter,
+) -> Result<()> {
     let mut sending = words(&["send"]);
     if transfer.raw {
         sending.push("-w".to_owned());
     }
     sending.push(transfer.snapshot.to_string());
-    let mut receiving = words(&["receive", "-u"]);
-    receiving.extend(options(&transfer.settings));
-    receiving.push(transfer.target.to_string());
-
-    let mut receiver =
-        command::spawn(command::command(zfs, &receiving).stdin(Stdio::piped())).map_err(failed)?;
-    let mut sender = match command::spawn(&mut command::command(zfs, &sending)) {
+    let mut sender = match command::spawn(&mut command::command(&cli.zfs, &sending)) {
         Ok(sender) => sender,
         Err(error) => {
             drop(receiver.stdin.take());
             let _ = command::finish(receiver);
-            return Err(failed(error));
+            return Err(failed(transfer)(error));
         }
     };
-    let mut interrupted = false;
-    let mut begun = false;
+    let mut pumped = Pumped::default();
     if let (Some(mut from), Some(mut to)) = (sender.stdout.take(), receiver.stdin.take()) {
-        let mut buffer = vec![0; STREAM_BUFFER];
-        // A write that fails means that the receiver ended: its own words,
-        // read below, say why.
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            let Some(part) = buffer.get(..count) else {
-                break;
-            };
-            begun = true;
-            if to.write_all(part).is_err() {
-                break;
-            }
-            if !meter.advance(count as u64) {
-                interrupted = true;
-                let _ = sender.kill();
-                let _ = receiver.kill();
-                break;
-            }
+        pumped = pump(&mut from, &mut to, meter);
+        if pumped.interrupted {
+            let _ = sender.kill();
+            let _ = receiver.kill();
         }
     }
-    let received = command::finish(receiver).map_err(failed)?;
-    let sent = command::finish(sender).map_err(failed)?;
-    if interrupted {
-        return Err(Error::new(
-            ErrorKind::Interrupted,
-            &attempted,
-            "interrupted",
-        ));
+    let received = command::finish(receiver).map_err(failed(transfer))?;
+    let sent = command::finish(sender).map_err(failed(transfer))?;
+    let sent = if sent.status.success() {
+        Ok(())
+    } else {
+        Err(said(&attempted(transfer), &sent))
+    };
+    settle(transfer, &pumped, sent, &received)
+}
+
+/// What this process sends itself.
+#[cfg(feature = "libzetta")]
+fn from_library(
+    library: &super::super::lzc::Library,
+    transfer: &Transfer,
+    mut receiver: Child,
+    meter: &dyn Meter,
+) -> Result<()> {
+    let to = receiver.stdin.take();
+    let (pumped, sent) = match (std::io::pipe(), to) {
+        (Ok((mut from, into)), Some(mut to)) => std::thread::scope(|scope| {
+            let sending = scope.spawn(|| library.send(transfer, into));
+            let pumped = pump(&mut from, &mut to, meter);
+            if pumped.interrupted {
+                let _ = receiver.kill();
+            }
+            // Whoever writes into it still, the kernel, is told to stop.
+            drop(from);
+            let sent = sending.join().unwrap_or_else(|_| {
+                let why = "the thread that did it panicked";
+                Err(Error::new(ErrorKind::Other, attempted(transfer), why))
+            });
+            (pumped, sent)
+        }),
+        (Err(error), _) => (Pumped::default(), Err(failed(transfer)(error))),
+        (_, None) => (Pumped::default(), Ok(())),
+    };
+    let received = command::finish(receiver).map_err(failed(transfer))?;
+    settle(transfer, &pumped, sent, &received)
+}
+
+/// How far a stream came.
+#[derive(Default)]
+struct Pumped {
+    /// Something of it was there.
+    begun: bool,
+    /// The meter ended it.
+    interrupted: bool,
+}
+
+/// Until there is no more, the receiver takes no more, or the meter says so.
+fn pump(from: &mut impl Read, to: &mut impl Write, meter: &dyn Meter) -> Pumped {
+    let mut pumped = Pumped::default();
+    let mut buffer = vec![0; STREAM_BUFFER];
+    // A write that fails means that the receiver ended: its own words,
+    // read later, say why.
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        let Some(part) = buffer.get(..count) else {
+            break;
+        };
+        pumped.begun = true;
+        if to.write_all(part).is_err() {
+            break;
+        }
+        if !meter.advance(count as u64) {
+            pumped.interrupted = true;
+            break;
+        }
+    }
+    pumped
+}
+
+/// Which of the two ends says what went wrong.
+fn settle(
+    transfer: &Transfer,
+    pumped: &Pumped,
+    sent: Result<()>,
+    received: &Finished,
+) -> Result<()> {
+    let attempted = attempted(transfer);
+    if pumped.interrupted {
+        return Err(Error::new(ErrorKind::Interrupted, attempted, "interrupted"));
     }
     // The receiver of nothing can only say that there was no stream.
-    if !begun && !sent.status.success() {
-        return Err(said(&attempted, &sent));
+    if !pumped.begun {
+        sent.clone()?;
     }
     if !received.status.success() {
-        return Err(said(&attempted, &received));
+        return Err(said(&attempted, received));
     }
-    if !sent.status.success() {
-        return Err(said(&attempted, &sent));
-    }
-    Ok(())
+    sent
+}
+
+fn attempted(transfer: &Transfer) -> String {
+    format!("send {} to {}", transfer.snapshot, transfer.target)
+}
+
+fn failed(transfer: &Transfer) -> impl Fn(std::io::Error) -> Error + '_ {
+    move |error| Error::new(ErrorKind::Other, attempted(transfer), error)
 }

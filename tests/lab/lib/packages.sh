@@ -1,6 +1,8 @@
 # The host's packages, and the host's idea of where Debian's archive is. Sourced.
 # shellcheck shell=bash
 
+# What the program is built with where it sends streams through libzfs_core (feature libzetta).
+HEADER_PACKAGES=(libzfslinux-dev pkg-config)
 HOST_PACKAGES=(qemu-system-x86 qemu-utils ovmf debootstrap debian-archive-keyring cpio xz-utils e2fsprogs kmod)
 
 # archive_uri LABEL: the address of "Debian" or "Debian-Security" as this machine's own apt has it
@@ -21,22 +23,64 @@ apt_install() {
     DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends --no-remove "$@"
 }
 
+# copy_sources: a copy of this machine's source lists to add to, in SOURCES, and in APT_OPTIONS what
+# makes apt use it. It exists for one call: the machine's own configuration is not touched.
+copy_sources() {
+    SOURCES=$(mktemp -d)
+    mkdir -p "$SOURCES/parts" "$SOURCES/lists/partial"
+    cp /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources "$SOURCES/parts/" 2>/dev/null || true
+    cp /etc/apt/sources.list "$SOURCES/parts/main.list" 2>/dev/null || true
+    APT_OPTIONS=(-o "Dir::Etc::SourceParts=$SOURCES/parts" -o Dir::Etc::SourceList=/dev/null
+        -o "Dir::State::Lists=$SOURCES/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+}
+
 # On a Debian 12 whose qemu-utils is from backports, the plain qemu-system-x86 conflicts with it and
-# apt would take qemu-utils away; --no-remove makes it refuse instead. Then backports is asked, from
-# a source list that exists only for this call: the machine's own configuration is not touched.
+# apt would take qemu-utils away; --no-remove makes it refuse instead. Then backports is asked.
 apt_install_from_backports() {
-    local suite sources status=0
+    local suite status=0
     # shellcheck disable=SC1091
     suite=$(. /etc/os-release && echo "$VERSION_CODENAME-backports")
-    sources=$(mktemp -d)
-    mkdir -p "$sources/parts" "$sources/lists/partial"
-    cp /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources "$sources/parts/" 2>/dev/null || true
-    echo "deb $(archive_uri Debian) $suite main" >"$sources/parts/lab-backports.list"
-    local options=(-o "Dir::Etc::SourceParts=$sources/parts" -o "Dir::State::Lists=$sources/lists"
-        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
-    { apt-get "${options[@]}" -q update && apt_install "${options[@]}" -t "$suite" "$@"; } || status=$?
-    rm -rf "$sources"
+    copy_sources
+    echo "deb $(archive_uri Debian) $suite main" >"$SOURCES/parts/lab-backports.list"
+    { apt-get "${APT_OPTIONS[@]}" -q update && apt_install "${APT_OPTIONS[@]}" -t "$suite" "$@"; } || status=$?
+    rm -rf "$SOURCES"
     return $status
+}
+
+# OpenZFS is in contrib, which this machine's own apt need not know. An entry of its own for contrib
+# would have to repeat how the archive's is signed, so contrib is added to that one.
+apt_install_from_contrib() {
+    local uri file status=0
+    copy_sources
+    uri=$(archive_uri Debian)
+    for file in "$SOURCES"/parts/*; do
+        case $file in
+            *.list) sed -i "\\|${uri%/}|{/ contrib/!s/ main/ main contrib/}" "$file" ;;
+            *) awk -v uri="${uri%/}" 'BEGIN { RS = ""; ORS = "\n\n" }
+                index($0, uri) && !/Components:[^\n]*contrib/ { sub(/Components:[^\n]*main/, "& contrib") }
+                { print }' "$file" >"$SOURCES/new" && mv "$SOURCES/new" "$file" ;;
+        esac
+    done
+    { apt-get "${APT_OPTIONS[@]}" -q update && apt_install "${APT_OPTIONS[@]}" "$@"; } || status=$?
+    rm -rf "$SOURCES"
+    return $status
+}
+
+# install_headers: true where the feature libzetta can be built. Nothing else depends on it.
+install_headers() {
+    local missing log
+    ! pkg-config --exists libzfs_core 2>/dev/null || return 0
+    mapfile -t missing < <(missing_packages "${HEADER_PACKAGES[@]}")
+    [ "$(id -u)" = 0 ] || return 1
+    say "installing ${missing[*]}"
+    log=$(mktemp)
+    apt_install_from_contrib "${missing[@]}" >"$log" 2>&1 || {
+        tail -n 5 "$log" >&2
+        rm -f "$log"
+        return 1
+    }
+    rm -f "$log"
+    pkg-config --exists libzfs_core
 }
 
 install_packages() {
