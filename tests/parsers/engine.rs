@@ -127,3 +127,24 @@ fn where_no_channel_program_runs_an_ambiguous_listing_is_an_error() {
     let error = cli.tree(&roots("p/R"), true).unwrap_err().to_string();
     assert!(error.contains("it does not end as it began"), "{error}");
 }
+
+#[test]
+fn a_rename_that_failed_is_partial_unless_the_old_name_is_there_still() {
+    let rename = |lines: &str| {
+        let (_directory, cli) = fake("2.3", lines);
+        let [from, to] = ["p/a", "p/b"].map(|name| name.parse().unwrap());
+        cli.rename(&from, &to).unwrap_err().partial
+    };
+    let gone = r#"case $1 in
+        rename) echo "internal error: out of cheese" >&2; exit 1 ;;
+        list) echo "cannot open 'p/a': dataset does not exist" >&2; exit 1 ;;
+    esac"#;
+    assert!(rename(gone));
+    assert!(!rename(
+        "case $1 in rename) exit 1 ;; list) echo p/a ;; esac"
+    ));
+    // There was nothing to rename.
+    assert!(!rename(
+        r#"echo "cannot open 'p/a': dataset does not exist" >&2; exit 1"#
+    ));
+}

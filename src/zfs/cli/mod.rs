@@ -347,9 +347,16 @@ impl Zfs for Cli {
     }
 
     fn rename(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
+        let attempted = format!("rename {from} to {to}");
         let arguments = words(&["rename", "-u", from.as_str(), to.as_str()]);
-        self.zfs(&format!("rename {from} to {to}"), &arguments)
-            .map(drop)
+        self.zfs(&attempted, &arguments).map(drop).map_err(|error| {
+            // Killed, or failing at what it does after the ioctl, it may have
+            // renamed all the same: only what has its old name still was not.
+            let there = words(&["list", "-H", "-o", "name", from.as_str()]);
+            let renamed =
+                error.kind != ErrorKind::NotFound && self.zfs(&attempted, &there).is_err();
+            error.partial(renamed)
+        })
     }
 
     fn changes(&self, from: &SnapshotName, to: &str) -> Result<Vec<u8>> {
