@@ -46,4 +46,5 @@ mod records;
 mod rename;
 mod rollback;
 mod run;
+mod tally;
 mod tools;
