@@ -18,6 +18,26 @@ pub fn read<'a>(marks: &'a BTreeMap<String, String>, key: &str, own: Guid) -> Op
     (guid == own.to_string()).then_some(text)
 }
 
+/// The marks that hold what this program never writes: characters that are none
+/// of a line of text, or on their own object no number where one belongs.
+/// Somebody else wrote them. A record that cannot be read stops changes, and is
+/// told by itself; a description may be anything.
+pub fn not_understood(
+    marks: &BTreeMap<String, String>,
+    own: Guid,
+) -> impl Iterator<Item = (&str, &str)> {
+    marks
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .filter(|(key, _)| *key != "description")
+        .filter(move |(key, value)| {
+            let number = matches!(*key, "confirmed" | "failback" | "schema");
+            let text = read(marks, key, own);
+            value.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER)
+                || (number && text.is_some_and(|text| text.parse::<u64>().is_err()))
+        })
+}
+
 /// The property names of other tools that say which boot environment something
 /// is, or what state it is in: never true of a clone.
 ///
@@ -53,6 +73,27 @@ mod tests {
         for other in ["+17 yes", "017 yes", "17\tyes", ""] {
             let marks = BTreeMap::from([("pinned".to_owned(), other.to_owned())]);
             assert_eq!(read(&marks, "pinned", Guid(17)), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn what_this_program_never_writes_is_told_apart() {
+        for (key, value, understood) in [
+            ("failback", "17 123", true),
+            ("failback", "17 soon", false),
+            // Another object's, which means nothing here.
+            ("failback", "18 soon", true),
+            ("pinned", "17", true),
+            ("pinned", "18 a\tb", false),
+            ("op", "17 {}\n", false),
+            ("confirmed", "17 \u{fffd}", false),
+            ("schema", "17 one", false),
+            ("exclude", "perhaps", true),
+            ("description", "a\tb\n", true),
+        ] {
+            let marks = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+            let found: Vec<_> = not_understood(&marks, Guid(17)).collect();
+            assert_eq!(found.is_empty(), understood, "{key}={value:?}");
         }
     }
 }

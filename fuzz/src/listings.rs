@@ -32,6 +32,7 @@ pub fn pools(data: &[u8]) {
 pub fn tree(data: &[u8]) {
     let (lacking, text) = match data.split_first() {
         Some((b'~', rest)) => (&OPTIONAL_COLUMNS[..], text(rest)),
+        Some((b'!', rest)) => (&[parse::MARKS][..], text(rest)),
         _ => (&[][..], text(data)),
     };
     let Ok(Listing { datasets, cut }) = parse::tree(&text, lacking) else {
@@ -86,10 +87,23 @@ pub fn tree_values(data: &[u8]) {
     }
     let mut expected = PLAIN.clone();
     let own = &mut expected.datasets[1];
-    own.mountpoint = Mountpoint::Path(mountpoint.into());
+    own.mountpoint = Mountpoint::Path(mountpoint.as_str().into());
     own.snapshots[0].marks.clone_from(&marks);
     own.marks = marks;
     assert_eq!(found, expected);
+    without_marks(&mountpoint);
+}
+
+/// The same where no marks are asked for: a mountpoint may then hold anything.
+fn without_marks(mountpoint: &str) {
+    let columns = "\t2\t7\t1700000000\t1\t2\t3\t-\tnoauto\tno\toff\t-\t-\t-\t-\t0\t";
+    let text = format!("p/b\tfilesystem{columns}{mountpoint}\t2\tp/b\n");
+    let found = parse::tree(&text, &[parse::MARKS]).expect("a listing without marks");
+    assert_eq!(found.datasets.len(), 1);
+    assert_eq!(
+        found.datasets[0].mountpoint,
+        Mountpoint::Path(mountpoint.into())
+    );
 }
 
 /// Every property comes from a line of its own.

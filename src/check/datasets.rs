@@ -6,8 +6,8 @@ use camino::Utf8Path;
 use super::finding::{
     BOOTFS_NAMES_NO_ENVIRONMENT, CLONE_OF_ANOTHER, FAILBACK_GONE, Findings, INCOMPLETE_RECEIVE,
     KEY_NOT_LOADED, LAST_GOOD_GONE, MOUNTED_BY_OTHERS, POOL_DATA_ERRORS, POOL_DEGRADED,
-    POOL_NEARLY_FULL, POOL_UNAVAILABLE, ROOT_CANMOUNT_OFF, ROOT_MOUNTPOINT, UNFINISHED_ENVIRONMENT,
-    UNFINISHED_OPERATION,
+    POOL_NEARLY_FULL, POOL_UNAVAILABLE, PROPERTY_NOT_UNDERSTOOD, ROOT_CANMOUNT_OFF,
+    ROOT_MOUNTPOINT, UNFINISHED_ENVIRONMENT, UNFINISHED_OPERATION,
 };
 use crate::be::BootEnvironment;
 use crate::survey::Survey;
@@ -60,6 +60,13 @@ pub(super) fn machine(survey: &Survey, found: &mut Findings) {
             &UNFINISHED_OPERATION,
             "an operation was interrupted, and neither completed nor taken back",
             "beadm-rs recover",
+        );
+    }
+    for (object, property) in survey.not_understood() {
+        found.add(
+            &PROPERTY_NOT_UNDERSTOOD,
+            format!("{property} of {object} holds what beadm-rs does not write"),
+            format!("zfs inherit {property} {object}"),
         );
     }
 }

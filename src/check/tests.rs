@@ -249,6 +249,12 @@ const CASES: &[(&[&str], Breaking)] = &[
     (&["unfinished-operation"], |stage| {
         stage.mark("rpool/ROOT", "op", "{}")
     }),
+    (&["property-not-understood"], |stage| {
+        stage.mark(ROOT, "pinned", "a\tb")
+    }),
+    (&["property-not-understood"], |stage| {
+        stage.mark(ROOT, "failback", "rubbish")
+    }),
     (
         &["unfinished-environment", "unfinished-operation"],
         |stage| {

@@ -52,13 +52,20 @@ pub struct Report {
 
 impl Context {
     /// A survey for a command that only reads; says what it sees of unfinished
-    /// work, and leaves it alone.
+    /// work, and of marks nobody can have set by this program, and leaves both
+    /// alone.
     ///
     /// # Errors
     /// Where it cannot be taken.
     pub fn look(&self, scope: Scope) -> Result<Survey, Trouble> {
         let survey = Survey::take(&self.host, scope)?;
         self.tell_unfinished(&survey);
+        for (object, property) in survey.not_understood() {
+            self.warn(&format!(
+                "{property} of {object} holds what beadm-rs does not write; \
+                 'zfs inherit {property} {object}' takes it away"
+            ));
+        }
         Ok(survey)
     }
 

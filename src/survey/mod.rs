@@ -10,7 +10,7 @@ mod take;
 
 pub use take::Around;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use camino::Utf8PathBuf;
@@ -22,7 +22,7 @@ use crate::intent::{Intent, OpId, Undertaking};
 use crate::marker;
 use crate::os::{Mount, Namespace};
 use crate::zfs::{
-    Dataset, DatasetName, Guid, Kind, Pool, PoolName, Property, Snapshot, SnapshotName,
+    Dataset, DatasetName, Guid, Kind, PREFIX, Pool, PoolName, Property, Snapshot, SnapshotName,
 };
 
 /// The version of what this program keeps in a pool (`org.beadm-rs:schema`).
@@ -224,6 +224,29 @@ impl Survey {
             .snapshots
             .iter()
             .find(|snapshot| snapshot.name == *name)
+    }
+
+    /// The marks that hold what this program never writes: the object and the
+    /// property, where an inherited one is seen first.
+    #[must_use]
+    pub fn not_understood(&self) -> Vec<(String, String)> {
+        let mut seen = BTreeSet::new();
+        self.datasets
+            .values()
+            .flat_map(|dataset| {
+                let own = (dataset.name.as_str(), &dataset.marks, dataset.guid);
+                let snapshots = dataset
+                    .snapshots
+                    .iter()
+                    .map(|snapshot| (snapshot.name.as_str(), &snapshot.marks, snapshot.guid));
+                std::iter::once(own).chain(snapshots)
+            })
+            .flat_map(|(object, marks, guid)| {
+                marker::not_understood(marks, guid).map(move |mark| (object, mark))
+            })
+            .filter(|(_, mark)| seen.insert(*mark))
+            .map(|(object, (key, _))| (object.to_owned(), format!("{PREFIX}{key}")))
+            .collect()
     }
 
     /// The dataset or snapshot the beroot's own record names as last good.

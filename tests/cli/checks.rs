@@ -80,6 +80,16 @@ fn check_says_what_is_amiss_with_the_machine() {
         .run("check --nagios --json")
         .run("check --all debian")
         .run("-H check --findings")
+        .then("Somebody's idea of a record.", |machine| {
+            let debian = dataset("rpool/ROOT/debian");
+            let value = "later\tor never";
+            machine
+                .sim
+                .edit(|edit| edit.property(&debian, "org.beadm-rs:failback", value, false))
+                .unwrap();
+        })
+        .run("list")
+        .run("check")
         .is("check-machine");
     let output = transcript.output("--json check --findings");
     let object: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -97,3 +97,54 @@ fn clones_that_zfs_list_left_out_are_asked_for() {
         }
     }
 }
+
+/// A listing in which somebody's mark looks like another record, and the same
+/// without marks; what a channel program then says of them.
+const FORGED: &str = r#"case $* in
+    *org.beadm-rs:op*) cat "$fixtures/zfs-list-forged.txt" ;;
+    list*) printf 'p/R\tfilesystem\t17\t1\t2\t3\t4\t5\t-\tnoauto\tno\toff\t-\tnone\t-\t-\t-\t/a\tb\t17\tp/R\n' ;;
+    program*) cat >/dev/null; PROGRAM ;;
+esac"#;
+
+#[test]
+fn marks_that_make_the_listing_ambiguous_are_asked_of_a_channel_program() {
+    let said = r#"echo '{"return":{"p/R":{"op":"3137207b7d","pinned":"780979"}}}'"#;
+    let (directory, cli) = fake("2.3", &FORGED.replace("PROGRAM", said));
+    let tree = cli.tree(&roots("p/R"), true).unwrap();
+    assert_eq!(tree.len(), 1);
+    assert_eq!(tree[0].mountpoint.to_string(), "/a\tb");
+    assert_eq!(tree[0].marks["op"], "17 {}");
+    assert_eq!(tree[0].marks["pinned"], "x\ty");
+    let calls = calls(&directory);
+    assert_eq!(calls.len(), 3, "{calls:?}");
+    assert!(!calls[1].contains("org.beadm-rs"), "{}", calls[1]);
+    assert!(calls[2].ends_with(" p - p/R"), "{}", calls[2]);
+}
+
+#[test]
+fn where_no_channel_program_runs_an_ambiguous_listing_is_an_error() {
+    let (_directory, cli) = fake("2.3", &FORGED.replace("PROGRAM", "exit 1"));
+    let error = cli.tree(&roots("p/R"), true).unwrap_err().to_string();
+    assert!(error.contains("it does not end as it began"), "{error}");
+}
+
+#[test]
+fn a_rename_that_failed_is_partial_unless_the_old_name_is_there_still() {
+    let rename = |lines: &str| {
+        let (_directory, cli) = fake("2.3", lines);
+        let [from, to] = ["p/a", "p/b"].map(|name| name.parse().unwrap());
+        cli.rename(&from, &to).unwrap_err().partial
+    };
+    let gone = r#"case $1 in
+        rename) echo "internal error: out of cheese" >&2; exit 1 ;;
+        list) echo "cannot open 'p/a': dataset does not exist" >&2; exit 1 ;;
+    esac"#;
+    assert!(rename(gone));
+    assert!(!rename(
+        "case $1 in rename) exit 1 ;; list) echo p/a ;; esac"
+    ));
+    // There was nothing to rename.
+    assert!(!rename(
+        r#"echo "cannot open 'p/a': dataset does not exist" >&2; exit 1"#
+    ));
+}

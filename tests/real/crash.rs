@@ -11,7 +11,11 @@
 //! - after each write, in the order they reached the disk;
 //! - at random: inside a write, cut at a sector, and of what was written since
 //!   the last flush any part lost, as a disk may that has a cache. 200 of them,
-//!   or 2,000 with `BEADM_RS_LONG=1`; the seeds are fixed.
+//!   or 1,000 with `BEADM_RS_LONG=1`; the seeds are fixed.
+//!
+//! With a pool for `/boot`, and of a copy to another pool, the ordinary run has
+//! the instants at which a step begins and ends and some random ones; with
+//! `BEADM_RS_LONG=1` there too it is every write.
 //!
 //! Thousands of instants, few different pools: ZFS opens the newest uberblock
 //! whose checksum is right, whatever else is on the disk, and replays the intent
@@ -27,7 +31,7 @@
 //! `recover` is run on the first of them only, since it knows no more than that;
 //! with `BEADM_RS_LONG=1` on all.
 
-use crate::crash_examine::{Examination, whole};
+use crate::crash_examine::{Examination, Instants, whole};
 use crate::crash_replay::Replay;
 use crate::machine::Machine;
 use crate::picture::Picture;
@@ -114,8 +118,8 @@ impl Life {
         self.now = Some(after);
     }
 
-    /// Cuts the power everywhere.
-    fn examine(self, name: &str, random: usize) {
+    /// Cuts the power after these writes, and at so many random instants.
+    fn examine(self, name: &str, instants: Instants, random: usize) {
         let pools = self.machine.pools();
         for pool in &pools {
             sh("zpool", &["export", pool]);
@@ -123,10 +127,11 @@ impl Life {
         let (directory, log) = self.disk.end();
         let log = Log::open(&log);
         let replay = Replay::new(&log, directory.path(), pools.len());
-        let mut examination = Examination::new(&self.machine, directory.path().join("copy"));
+        let copy = directory.path().join("copy");
+        let mut examination = Examination::new(&self.machine, copy, instants);
         examination.all(replay, &self.chapters, random);
         let remark = format!(
-            "{} writes and marks in the log, {} states opened",
+            "{} entries in the log, {} states opened",
             log.entries.len(),
             examination.opened
         );
@@ -134,10 +139,14 @@ impl Life {
     }
 }
 
-/// How many random instants there are in the ordinary life below, and in each of
-/// the two long ones.
-fn random() -> usize {
-    if long() { 1000 } else { 200 }
+/// After which writes, and how many random instants, in the tests that are whole
+/// only with `BEADM_RS_LONG=1`.
+fn shorter(random: usize) -> (Instants, usize) {
+    if long() {
+        (Instants::Writes, 10 * random)
+    } else {
+        (Instants::Steps, random / 5)
+    }
 }
 
 /// All that is done with environments, one after another.
@@ -149,8 +158,14 @@ fn live(life: &mut Life) {
         machine.run(&["snapshot", "newer@a"]).succeeds();
         machine.run(&["snapshot", "newer@b"]).succeeds();
     });
-    life.command(&["rollback", "-y", "newer@a"]);
-    life.command(&["failback"]);
+    // In several pools what boots next cannot be rolled back, in one it can.
+    let mut last: [&[&str]; 2] = [&["rollback", "-y", "newer@a"], &["failback"]];
+    if life.machine.boot_pool.is_some() {
+        last.reverse();
+    }
+    for arguments in last {
+        life.command(arguments);
+    }
     life.meanwhile(|machine| machine.clone_of("newer", "newest"));
     life.command(&["destroy", "-y", "newer"]);
 }
@@ -161,28 +176,25 @@ fn the_power_is_cut_at_every_write() {
     let mut life = Life::new(false, false);
     live(&mut life);
     life.command(&["create", "-e", "old@early", "again"]);
-    life.examine("crash", random());
+    let random = if long() { 1000 } else { 200 };
+    life.examine("crash", Instants::Writes, random);
 }
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
-fn the_power_is_cut_at_every_write_to_two_pools() {
-    if !long() {
-        return;
-    }
+fn the_power_is_cut_in_every_step_on_two_pools() {
     let mut life = Life::new(true, false);
     live(&mut life);
-    life.examine("crash-boot", random());
+    let (instants, random) = shorter(100);
+    life.examine("crash-boot", instants, random);
 }
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
-fn the_power_is_cut_at_every_write_of_a_copy() {
-    if !long() {
-        return;
-    }
+fn the_power_is_cut_in_every_step_of_a_copy() {
     let mut life = Life::new(false, true);
     let other = life.machine.name("").replace('/', "x");
     life.command(&["create", "-e", "old", "-p", &other, "copy"]);
-    life.examine("crash-copy", random() / 10);
+    let (instants, random) = shorter(40);
+    life.examine("crash-copy", instants, random);
 }

@@ -55,10 +55,20 @@ struct State {
     last: Place,
 }
 
+/// After which writes the power is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instants {
+    /// Each.
+    Writes,
+    /// The last one before a step begins, and before it ends.
+    Steps,
+}
+
 /// The opening of one state after the other.
 pub struct Examination<'a> {
     machine: &'a Machine,
     copy: PathBuf,
+    instants: Instants,
     pub table: Table,
     pub opened: usize,
     /// Unfinished pictures of the chapter, and what became of them.
@@ -67,10 +77,11 @@ pub struct Examination<'a> {
 
 impl<'a> Examination<'a> {
     /// Of a machine whose pools are exported, with a file for copies.
-    pub fn new(machine: &'a Machine, copy: PathBuf) -> Self {
+    pub fn new(machine: &'a Machine, copy: PathBuf, instants: Instants) -> Self {
         Self {
             machine,
             copy,
+            instants,
             table: Table::default(),
             opened: 0,
             unfinished: Vec::new(),
@@ -142,7 +153,10 @@ impl<'a> Examination<'a> {
                 position,
                 step: step.clone(),
             };
-            let mut instants = vec![(None, replay.key())];
+            let mut instants = Vec::new();
+            if self.instants == Instants::Writes || entries[position].mark.is_some() {
+                instants.push((None, replay.key()));
+            }
             for _ in random.iter().filter(|instant| **instant == position) {
                 let kept = replay.lost(chance);
                 let key = replay.key_of(&kept);

@@ -1,11 +1,15 @@
 //! No space left, from the beginning of each step on: what the program says it
 //! left is what is there, and where it left something to `recover`, that works
 //! once there is space.
+//!
+//! In the ordinary run the pool is full from each step on, and the quota is
+//! reached at one step of each command in turn; with `BEADM_RS_LONG=1` at each.
 
 use crate::fakes::write_program;
 use crate::interruption::{Trial, commands, worked};
 use crate::machine::Machine;
-use crate::ran::{long, sh, try_sh};
+use crate::ran::{long, sh};
+use crate::tally::Tally;
 
 /// A way to leave no space.
 struct Full {
@@ -63,8 +67,8 @@ impl Full {
     }
 }
 
-/// Runs a command in which the space ends before each step.
-fn every_step(trial: &Trial, full: &Full) {
+/// Runs a command in which the space ends before each step, or before one.
+fn every_step(number: usize, trial: &Trial, full: &Full, tally: &mut Tally, all: bool) {
     let script = trial.machine.directory().join("full");
     let path = script.to_str().unwrap();
     let words: Vec<&str> = trial.arguments.iter().map(String::as_str).collect();
@@ -73,59 +77,52 @@ fn every_step(trial: &Trial, full: &Full) {
         // Right after a step is right before the next.
         places.pop();
     }
-    for place in places {
-        write_program(&script, &format!("#!/bin/sh\n{}\nexit 0\n", full.take));
-        let ran = trial
-            .machine
-            .run_failing(&words, &place, &format!("run:{path}"));
-        let at = format!("{:?}, no space from {place}: {ran:#?}", trial.arguments);
-        assert!([0, 1, 6].contains(&ran.exit), "{at}");
-        let first = (ran.exit == 6).then(|| trial.machine.run(&["recover"]));
-        let given = try_sh("sh", &["-ec", &full.give]);
-        assert_eq!(given.exit, 0, "{at}: {given:#?}");
-        match ran.exit {
-            0 => trial.is(true, &at),
-            1 => trial.is(false, &at),
-            _ => {
-                assert!(ran.stderr.contains("beadm-rs recover"), "{at}");
-                trial.machine.run(&["recover"]).succeeds();
-                if !trial.incomplete().is_empty() {
-                    trial.is(false, &format!("{at}, recovered: {first:#?}"));
-                }
-            }
-        }
-        if trial.machine.picture() != trial.before {
-            trial.restore();
-        }
+    if !all {
+        places = vec![places.swap_remove(number % places.len())];
     }
+    write_program(&script, &format!("#!/bin/sh\n{}\nexit 0\n", full.take));
+    for place in places {
+        let at = format!("{:?}, no space from {place}", trial.arguments);
+        tally.point(number, trial, &at, || {
+            let how = format!("run:{path}");
+            let ran = trial.machine.run_failing(&words, &place, &how);
+            // As somebody would who is told to; it may fail, but do no harm.
+            let first = (ran.exit == 6).then(|| trial.machine.run(&["recover"]));
+            sh("sh", &["-ec", &full.give]);
+            assert!([0, 1, 6].contains(&ran.exit), "{at}: {ran:#?}");
+            let what = match &first {
+                Some(first) if first.exit == 0 => "full, recovered",
+                Some(_) => "full, later",
+                None => "full",
+            };
+            (ran, what)
+        });
+    }
+}
+
+/// Each command on one machine after the other.
+fn every_command(name: &str, machine: Machine, full: impl Fn(&Machine) -> Full, all: bool) {
+    let mut machine = worked(machine);
+    let full = full(&machine);
+    let mut tally = Tally::default();
+    for (number, command) in commands().into_iter().enumerate() {
+        let trial = Trial::new(machine, command);
+        every_step(number, &trial, &full, &mut tally, all);
+        machine = trial.machine;
+    }
+    tally.tell(name);
 }
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn the_pool_is_full_at_every_step() {
-    if !long() {
-        return;
-    }
-    let mut machine = worked(Machine::with_disk(64 << 20, &[]));
-    let full = Full::by_a_file(&machine);
-    for command in commands() {
-        let trial = Trial::new(machine, command);
-        every_step(&trial, &full);
-        machine = trial.machine;
-    }
+    let machine = Machine::with_disk(64 << 20, &[]);
+    every_command("crash-full", machine, Full::by_a_file, true);
 }
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
-fn the_quota_is_reached_at_every_step() {
-    if !long() {
-        return;
-    }
-    let mut machine = worked(Machine::with_boot_pool());
-    let full = Full::by_quota(&machine);
-    for command in commands() {
-        let trial = Trial::new(machine, command);
-        every_step(&trial, &full);
-        machine = trial.machine;
-    }
+fn the_quota_is_reached_at_a_step_of_every_command() {
+    let machine = Machine::with_boot_pool();
+    every_command("crash-quota", machine, Full::by_quota, long());
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 /// What is left after a power cut, and after `recover` then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,14 +58,10 @@ impl Table {
         &mut self.rows[index].2
     }
 
-    /// Writes it to where the lab keeps the files of a run, and to standard
-    /// output.
-    #[allow(
-        clippy::print_stdout,
-        reason = "it is what the test is for, with --nocapture"
-    )]
+    /// Writes it to where the lab keeps the files of a run, and its last line to
+    /// standard output.
     pub fn tell(&self, name: &str, remark: &str) {
-        let mut text = format!("{name}: {remark}\n");
+        let mut text = String::new();
         let columns = |text: &mut String, words: [&str; 9]| {
             let [command, step, numbers @ ..] = words;
             write!(text, "{command:<26} {step:<20}").unwrap();
@@ -121,10 +118,35 @@ impl Table {
             }
         }
         line("all", "", &total);
-        println!("{text}");
-        let directory = std::path::Path::new("/run/lab/result");
-        if directory.is_dir() {
-            std::fs::write(directory.join(format!("{name}.txt")), text).unwrap();
-        }
+        let count = |outcome| total.outcomes.get(&outcome).copied().unwrap_or_default();
+        let summary = format!(
+            "{name}: {} instants ({} after writes and marks, {} at random), {remark}: \
+             {} old, {} taken back and {} completed by recover, {} new",
+            total.writes + total.random,
+            total.writes,
+            total.random,
+            count(Outcome::Old),
+            count(Outcome::TakenBack),
+            count(Outcome::Completed),
+            count(Outcome::New),
+        );
+        publish(name, &summary, &text);
+    }
+}
+
+/// A line on standard output, past what libtest holds back.
+pub fn say(line: &str) {
+    let mut out = std::io::stdout();
+    writeln!(out, "\n{line}").unwrap();
+}
+
+/// Writes a table to where the lab keeps the files of a run, and what it sums up
+/// to on standard output.
+pub fn publish(name: &str, summary: &str, table: &str) {
+    say(summary);
+    let directory = std::path::Path::new("/run/lab/result");
+    if directory.is_dir() {
+        let text = format!("{summary}\n{table}");
+        std::fs::write(directory.join(format!("{name}.txt")), text).unwrap();
     }
 }

@@ -118,7 +118,8 @@ impl Trial {
         }
     }
 
-    fn unfinished(&self) -> bool {
+    /// Whether something that did not end is recorded.
+    pub fn unfinished(&self) -> bool {
         let status = self
             .machine
             .run(&["status", "--json"])

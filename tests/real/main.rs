@@ -47,4 +47,5 @@ mod rename;
 mod rollback;
 mod run;
 mod streams;
+mod tally;
 mod tools;

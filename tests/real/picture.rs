@@ -2,9 +2,10 @@
 //! compare.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use crate::machine::Machine;
-use crate::ran::sh;
+use crate::ran::{sh, try_sh};
 
 /// What stands where: an object's columns, an object's set property, a pool's
 /// bootfs.
@@ -26,24 +27,9 @@ impl Machine {
             let (name, rest) = line.split_once('\t').unwrap();
             picture.insert(name.to_owned(), rest.to_owned());
         }
-        let mut get = vec![
-            "get",
-            "-Hp",
-            "-r",
-            "-s",
-            "local,received",
-            "-o",
-            "name,property,value",
-            "all",
-        ];
-        get.extend(&names);
-        for line in sh("zfs", &get).lines() {
-            let mut fields = line.splitn(3, '\t');
-            let (name, property) = (fields.next().unwrap(), fields.next().unwrap_or(""));
-            picture.insert(
-                format!("{name} {property}"),
-                fields.next().unwrap_or("").to_owned(),
-            );
+        picture.extend(set_properties(settable(), "filesystem,volume", &names));
+        for pool in &names {
+            picture.extend(user_properties(pool));
         }
         let mut bootfs = vec!["get", "-H", "-o", "name,value", "bootfs"];
         bootfs.extend(&names);
@@ -62,6 +48,76 @@ impl Machine {
         assert_same(&before, &self.picture(), "nothing was to change");
         result
     }
+}
+
+/// The properties of ZFS's own that can be set, for `zfs get`: asking for `all`
+/// takes several times as long, for some that cannot change.
+fn settable() -> &'static str {
+    static NAMES: OnceLock<String> = OnceLock::new();
+    NAMES.get_or_init(|| {
+        let names = beadm_rs::zfs::parse::settable(&try_sh("zfs", &["get"]).stderr);
+        assert!(names.len() > 20, "{names:?}");
+        names.join(",")
+    })
+}
+
+/// The user properties set on everything in a pool, as a channel program sees
+/// them: `zfs get` has to be told their names. Values come in hexadecimal, since
+/// JSON ends at bytes that are no UTF-8.
+fn user_properties(pool: &str) -> Picture {
+    const PROGRAM: &str = r#"
+        local found = {}
+        local function hex(c)
+            return string.format("%02x", string.byte(c))
+        end
+        local function own(object)
+            for property, value, source in zfs.list.properties(object) do
+                if source == object or source == "$recvd" then
+                    found[object .. " " .. property] = string.gsub(value, ".", hex)
+                end
+            end
+        end
+        local function walk(dataset)
+            own(dataset)
+            for snapshot in zfs.list.snapshots(dataset) do own(snapshot) end
+            for child in zfs.list.children(dataset) do walk(child) end
+        end
+        walk((...)["argv"][1])
+        return found
+    "#;
+    let script = "printf %s \"$1\" | zfs program -jn -t 100000000 \"$2\" - \"$2\"";
+    let said = try_sh("sh", &["-ec", script, "sh", PROGRAM, pool]);
+    if said.exit != 0 {
+        // A pool that is imported read-only runs none.
+        return set_properties("all", "all", &[pool]);
+    }
+    let said: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
+    let set = said["return"].as_object().unwrap();
+    let text = |digits: &str| -> String {
+        let bytes: Vec<u8> = (0..digits.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+            .collect();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    set.iter()
+        .map(|(key, value)| (key.clone(), text(value.as_str().unwrap())))
+        .collect()
+}
+
+/// What `zfs get` says is set of these properties on objects of these types.
+fn set_properties(properties: &str, types: &str, pools: &[&str]) -> Picture {
+    let mut get = vec!["get", "-Hp", "-r", "-t", types, "-s", "local,received"];
+    get.extend(["-o", "name,property,value", properties]);
+    get.extend(pools);
+    sh("zfs", &get)
+        .lines()
+        .map(|line| {
+            let mut fields = line.splitn(3, '\t');
+            let mut next = || fields.next().unwrap_or_default();
+            (format!("{} {}", next(), next()), next().to_owned())
+        })
+        .collect()
 }
 
 /// Fails with what is different, and only that.

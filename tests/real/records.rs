@@ -115,3 +115,41 @@ fn an_environment_half_received_is_neither_cloned_nor_destroyed() {
     sh("zfs", &["receive", "-A", &half]);
     assert_ne!(try_sh("zfs", &["list", &half]).exit, 0);
 }
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn nonsense_in_a_mark_is_told_and_neither_hides_nor_shifts_anything() {
+    let machine = Machine::new();
+    machine.clone_of("old", "new");
+    machine.run(&["pin", "old"]).succeeds();
+    let root = machine.name("ROOT");
+    let new = machine.name("ROOT/new");
+    let set = r#"zfs set "org.beadm-rs:failback=$(printf "$1")" "$2""#;
+    let forged = format!(
+        r"\n{root}/forged\tfilesystem\t17\t1\t1\t1\t1\t1\t-\tnoauto\tno\toff\t-\tnone\t-\t-\t0\t/"
+    );
+    for value in ["a\\tb", "a\\nb", "\\377", &forged] {
+        sh("sh", &["-ec", set, "sh", value, &new]);
+        machine.unchanged(|| {
+            let said = format!(
+                "org.beadm-rs:failback of {new} holds what beadm-rs does not write; \
+                 'zfs inherit org.beadm-rs:failback {new}' takes it away"
+            );
+            let list = machine.run(&["-H", "list"]).says(0, &said);
+            let shown: Vec<Vec<&str>> = list
+                .stdout
+                .lines()
+                .map(|line| line.split('\t').take(2).collect())
+                .collect();
+            assert_eq!(shown, [["new", "-"], ["old", "RP"]], "{value:?}");
+            let check = machine.run(&["check", "old"]);
+            assert!(
+                check.stdout.contains("warning property-not-understood: "),
+                "{check:#?}"
+            );
+        });
+    }
+    // Nor does it stand in the way.
+    machine.run(&["rename", "new", "newer"]).succeeds();
+    machine.run(&["destroy", "-y", "newer"]).succeeds();
+}

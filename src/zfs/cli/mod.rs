@@ -5,6 +5,7 @@
 //! dataset. Clones cannot (before OpenZFS 2.4, and never with properties), so
 //! several `zfs clone` run at once.
 
+mod listing;
 mod message;
 mod program;
 mod stream;
@@ -17,7 +18,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 #[cfg(feature = "libzetta")]
 use super::lzc::Library;
-use super::parse::{self, Listing, ParseError};
+use super::parse::{self, ParseError};
 use super::{
     CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
     Setting, SnapshotName, SyncOp, Transfer, Zfs,
@@ -26,9 +27,6 @@ use crate::sys::command::{self, Finished};
 
 /// The channel program behind [`Zfs::properties`].
 const USER_PROPERTIES: &str = include_str!("user_properties.lua");
-
-/// The channel program behind [`Zfs::tree`] where `zfs list` cuts a list.
-const CLONES: &str = include_str!("clones.lua");
 
 /// The most a channel program may be given (zfs-program(8)).
 const INSTRUCTION_LIMIT: &str = "100000000";
@@ -132,54 +130,6 @@ impl Cli {
         }
     }
 
-    /// Lists datasets; a root that does not exist is left out.
-    fn list(&self, roots: &[DatasetName], how: &[&str]) -> Result<Vec<Dataset>> {
-        if roots.is_empty() {
-            return Ok(Vec::new());
-        }
-        let attempted = "list the datasets";
-        let mut lacking = self.lacking.get().cloned().unwrap_or_default();
-        loop {
-            let mut arguments = words(&["list", "-Hp"]);
-            arguments.extend(words(how));
-            arguments.extend(["-o".to_owned(), parse::tree_columns(&lacking)]);
-            arguments.extend(roots.iter().map(ToString::to_string));
-            let finished = Self::run(&self.zfs, attempted, &arguments, None)?;
-            if finished.status.success() || only_missing(&finished.stderr) {
-                let _ = self.lacking.set(lacking.clone());
-                let text = text(attempted, finished.stdout)?;
-                let listing = parse::tree(&text, &lacking).map_err(unexpected(attempted))?;
-                return self.with_all_clones(listing);
-            }
-            // One unknown column and `zfs list` lists nothing at all.
-            match parse::unknown_column(&finished.stderr) {
-                Some(column) if !lacking.contains(&column) => lacking.push(column),
-                _ => return Err(said(attempted, &finished)),
-            }
-        }
-    }
-
-    /// Looks up the clones that `zfs list` left out.
-    fn with_all_clones(&self, listing: Listing) -> Result<Vec<Dataset>> {
-        let Listing { mut datasets, cut } = listing;
-        let mut by_pool: BTreeMap<PoolName, Vec<String>> = BTreeMap::new();
-        for snapshot in &cut {
-            let cut = by_pool.entry(snapshot.dataset().pool()).or_default();
-            cut.push(snapshot.to_string());
-        }
-        for (pool, snapshots) in by_pool {
-            let attempted = format!("list the clones of {}", snapshots.join(", "));
-            let output = self.read_only_program(&attempted, &pool, CLONES, snapshots)?;
-            let mut clones = parse::clones(&output).map_err(unexpected(&attempted))?;
-            for snapshot in datasets.iter_mut().flat_map(|d| &mut d.snapshots) {
-                if let Some(clones) = clones.remove(&snapshot.name) {
-                    snapshot.clones = clones;
-                }
-            }
-        }
-        Ok(datasets)
-    }
-
     /// Runs a channel program that changes nothing; what it returned.
     fn read_only_program(
         &self,
@@ -267,16 +217,6 @@ fn text(attempted: &str, bytes: Vec<u8>) -> Result<String> {
 
 fn unexpected(attempted: &str) -> impl FnOnce(ParseError) -> Error + '_ {
     move |error| Error::new(ErrorKind::Unexpected, attempted, error)
-}
-
-/// Whether `zfs list` complained of roots that do not exist and of nothing else.
-/// The others are listed even so, and the exit status is 1.
-fn only_missing(stderr: &str) -> bool {
-    !stderr.is_empty()
-        && stderr.lines().all(|line| {
-            line.starts_with("cannot open ")
-                && (line.ends_with("dataset does not exist") || line.ends_with("no such pool"))
-        })
 }
 
 /// The error of a command that exited with a failure.
@@ -452,9 +392,16 @@ impl Zfs for Cli {
     }
 
     fn rename(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {
+        let attempted = format!("rename {from} to {to}");
         let arguments = words(&["rename", "-u", from.as_str(), to.as_str()]);
-        self.zfs(&format!("rename {from} to {to}"), &arguments)
-            .map(drop)
+        self.zfs(&attempted, &arguments).map(drop).map_err(|error| {
+            // Killed, or failing at what it does after the ioctl, it may have
+            // renamed all the same: only what has its old name still was not.
+            let there = words(&["list", "-H", "-o", "name", from.as_str()]);
+            let renamed =
+                error.kind != ErrorKind::NotFound && self.zfs(&attempted, &there).is_err();
+            error.partial(renamed)
+        })
     }
 
     fn changes(&self, from: &SnapshotName, to: &str) -> Result<Vec<u8>> {

@@ -12,7 +12,8 @@
 //! and never another answer.
 //!
 //! - [`pools`], [`tree`], [`properties`], [`settable`]: the listings
-//! - [`user_properties`], [`clones`], [`outcome`]: what channel programs return
+//! - [`user_properties`], [`clones`], [`marks`], [`outcome`]: what channel programs
+//!   return
 //! - [`holds`], [`send_size`]: about one snapshot
 //! - [`changes`]: what is different since a snapshot
 
@@ -25,10 +26,10 @@ mod tree;
 
 pub use self::changes::changes;
 pub use self::pools::{POOL_COLUMNS, active_features, data_errors, pools};
-pub use self::program::{Outcome, clones, outcome, user_properties};
+pub use self::program::{Outcome, clones, marks, outcome, user_properties};
 pub use self::properties::{PROPERTY_COLUMNS, properties, settable};
 pub use self::snapshot::{holds, send_size};
-pub use self::tree::{Listing, OPTIONAL_COLUMNS, tree, tree_columns, unknown_column};
+pub use self::tree::{Listing, MARKS, OPTIONAL_COLUMNS, tree, tree_columns, unknown_column};
 
 /// What could not be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

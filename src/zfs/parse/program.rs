@@ -48,19 +48,23 @@ fn user_property(name: &str, encoded: &str) -> Result<Property, &'static str> {
         (_, Some(digits)) => (Source::Received, digits),
         _ => return Err(broken),
     };
-    let bytes: Option<Vec<u8>> = digits
+    let bytes = hexadecimal(digits).ok_or(broken)?;
+    Ok(Property {
+        name: name.to_owned(),
+        source,
+        value: String::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?,
+    })
+}
+
+fn hexadecimal(digits: &str) -> Option<Vec<u8>> {
+    digits
         .as_bytes()
         .chunks(2)
         .map(|pair| match *pair {
             [high, low] => Some(digit(high)? << 4 | digit(low)?),
             _ => None,
         })
-        .collect();
-    Ok(Property {
-        name: name.to_owned(),
-        source,
-        value: String::from_utf8(bytes.ok_or(broken)?).map_err(|_| "is not UTF-8 text")?,
-    })
+        .collect()
 }
 
 /// `%02x` writes small letters.
@@ -82,6 +86,31 @@ pub fn clones(text: &str) -> Result<BTreeMap<SnapshotName, Vec<DatasetName>>, Pa
         .into_iter()
         .map(|(snapshot, clones)| (snapshot, clones.into_keys().collect()))
         .collect())
+}
+
+/// Reads what `marks.lua` returns: by object, its marks by key. What is no
+/// UTF-8 in a value is replaced by U+FFFD.
+///
+/// # Errors
+/// Where it is not of that shape.
+pub fn marks(text: &str) -> Result<BTreeMap<String, BTreeMap<String, String>>, ParseError> {
+    let value: BTreeMap<String, BTreeMap<String, String>> = returned(text)?;
+    value
+        .into_iter()
+        .map(|(object, marks)| {
+            let marks = marks
+                .into_iter()
+                .map(|(key, encoded)| {
+                    let bytes = hexadecimal(&encoded).ok_or_else(|| {
+                        let why = format!("{key} of {object} is not written in hexadecimal");
+                        fail(1, why, &encoded)
+                    })?;
+                    Ok((key, String::from_utf8_lossy(&bytes).into_owned()))
+                })
+                .collect::<Result<_, _>>()?;
+            Ok((object, marks))
+        })
+        .collect()
 }
 
 /// What `program.lua` returns.
@@ -116,6 +145,20 @@ mod tests {
         let property = &read[&"p/a".parse().unwrap()][0];
         assert_eq!(property.value, "x\ty\n\u{1f680}");
         assert_eq!(property.source, Source::Local);
+    }
+
+    #[test]
+    fn marks_are_read_byte_for_byte() {
+        let text = r#"{"return":{"p/a@s":{"op":"31370978","pinned":"31ff"},"p/a":{}}}"#;
+        let read = marks(text).unwrap();
+        assert_eq!(read["p/a@s"]["op"], "17\tx");
+        assert_eq!(read["p/a@s"]["pinned"], "1\u{fffd}");
+        assert!(read["p/a"].is_empty());
+        for encoded in ["1", "zz", "7A"] {
+            let text = format!(r#"{{"return":{{"p/a":{{"op":"{encoded}"}}}}}}"#);
+            let why = "op of p/a is not written in hexadecimal";
+            assert_eq!(marks(&text).unwrap_err().why, why, "{encoded}");
+        }
     }
 
     #[test]

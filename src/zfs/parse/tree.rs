@@ -34,6 +34,10 @@ const PLAIN: [&str; 17] = [
 /// a way that can be resumed.
 pub const OPTIONAL_COLUMNS: [&str; 3] = ["encryptionroot", "keystatus", "receive_resume_token"];
 
+/// Stands for the marks among the columns that are lacking: they are not asked
+/// for because one of them makes the text ambiguous.
+pub const MARKS: &str = "org.beadm-rs:*";
+
 /// `zfs list` cuts a list of clones without a word, and then it is exactly so
 /// many bytes long: `strlcat` in `get_clones_string` of libzfs, whose buffer
 /// (`ZFS_MAXPROPLEN`) is 4,096 bytes up to 2.2 and 8,192 since 2.3.
@@ -49,7 +53,7 @@ pub struct Listing {
 }
 
 /// The argument of `zfs list -o` that [`tree`] reads; `lacking` are those of
-/// [`OPTIONAL_COLUMNS`] that are not known.
+/// [`OPTIONAL_COLUMNS`] that are not known, and perhaps [`MARKS`].
 ///
 /// The mountpoint, and the description after it, may hold anything. The guid
 /// after the one and before the other, and the name at the end, tell where
@@ -57,19 +61,18 @@ pub struct Listing {
 #[must_use]
 pub fn tree_columns(lacking: &[&str]) -> String {
     let (description, machine) = marks();
-    PLAIN
+    let mut columns: Vec<String> = PLAIN
         .iter()
         .filter(|column| !lacking.contains(column))
         .map(|column| (*column).to_owned())
         .chain(["mountpoint".to_owned(), "guid".to_owned()])
-        .chain(machine.iter().map(|key| format!("{PREFIX}{key}")))
-        .chain([
-            "guid".to_owned(),
-            format!("{PREFIX}{description}"),
-            "name".to_owned(),
-        ])
-        .collect::<Vec<_>>()
-        .join(",")
+        .collect();
+    if !lacking.contains(&MARKS) {
+        columns.extend(machine.iter().map(|key| format!("{PREFIX}{key}")));
+        columns.extend(["guid".to_owned(), format!("{PREFIX}{description}")]);
+    }
+    columns.push("name".to_owned());
+    columns.join(",")
 }
 
 /// The last of the marks, which a person writes, and those before it.
@@ -134,6 +137,33 @@ pub fn tree(text: &str, lacking: &[&str]) -> Result<Listing, ParseError> {
     Ok(listing)
 }
 
+/// What stands between the plain columns and the name at the end.
+fn mountpoint_and_marks<'a>(
+    text: &'a str,
+    guid: &str,
+) -> Result<(&'a str, BTreeMap<String, String>), &'static str> {
+    let separator = format!("\t{guid}\t");
+    let (mountpoint, rest) = text
+        .split_once(&separator)
+        .ok_or("its guid expected after the mountpoint")?;
+    let (machine, description) = rest
+        .split_once(&separator)
+        .ok_or("its guid expected before the description")?;
+    let (last, keys) = marks();
+    let values: Vec<&str> = machine.split('\t').collect();
+    if values.len() != keys.len() || format!("{description}\t").contains(&separator) {
+        return Err("a property org.beadm-rs:* or the mountpoint holds a tab");
+    }
+    let marks = keys
+        .iter()
+        .zip(values)
+        .chain([(&last, description)])
+        .filter(|(_, value)| *value != "-")
+        .map(|(key, value)| ((*key).to_owned(), value.to_owned()))
+        .collect();
+    Ok((mountpoint, marks))
+}
+
 struct Row<'a> {
     line: usize,
     record: &'a str,
@@ -163,31 +193,19 @@ impl<'a> Row<'a> {
             [name, _, guid, ..] => (name, guid),
             _ => return Err(amiss("a name and a guid expected")),
         };
-        let separator = format!("\t{guid}\t");
-        let (mountpoint, rest) = rest
-            .split_once(&separator)
-            .ok_or_else(|| amiss("its guid expected after the mountpoint"))?;
-        let (machine, rest) = rest
-            .split_once(&separator)
-            .ok_or_else(|| amiss("its guid expected before the description"))?;
-        let description = rest
+        let rest = rest
             .strip_suffix(name)
             .and_then(|rest| rest.strip_suffix('\t'))
             .ok_or_else(|| amiss("its name expected at the end"))?;
-        let (last, keys) = marks();
-        let values: Vec<&str> = machine.split('\t').collect();
-        if values.len() != keys.len() || format!("{description}\t").contains(&separator) {
-            return Err(amiss(
-                "a property org.beadm-rs:* or the mountpoint holds a tab",
-            ));
-        }
-        let marks = keys
-            .iter()
-            .zip(values)
-            .chain([(&last, description)])
-            .filter(|(_, value)| *value != "-")
-            .map(|(key, value)| ((*key).to_owned(), value.to_owned()))
-            .collect();
+        let (mountpoint, marks) = if lacking.contains(&MARKS) {
+            let mountpoint = rest
+                .strip_suffix(guid)
+                .and_then(|rest| rest.strip_suffix('\t'))
+                .ok_or_else(|| amiss("its guid expected after the mountpoint"))?;
+            (mountpoint, BTreeMap::new())
+        } else {
+            mountpoint_and_marks(rest, guid).map_err(amiss)?
+        };
         Ok(Self {
             line,
             record,
