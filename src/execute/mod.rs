@@ -215,11 +215,26 @@ fn undo(host: &Host, steps: &[Step]) -> Vec<Cause> {
         .iter()
         .rev()
         .flat_map(|step| &step.undo)
+        .filter(|action| !still_mounted(host, action))
         .filter_map(|action| {
             info!(action = %action, "undo");
             act(host, action, &Quiet, &never).err()
         })
         .collect()
+}
+
+/// Whether it is a mount that did not end: the step that was to end it failed
+/// or was not begun. Linux refuses to mount a file system on itself
+/// (`do_add_mount`).
+fn still_mounted(host: &Host, action: &Action) -> bool {
+    let Action::Mount(request) = action else {
+        return false;
+    };
+    host.platform.mounts(false).is_ok_and(|mounts| {
+        mounts
+            .iter()
+            .any(|mount| mount.dataset == request.dataset && mount.directory == request.directory)
+    })
 }
 
 /// Does what `recover` does. Where there is no intent although the steps record

@@ -20,3 +20,4 @@ mod regressions;
 mod settings;
 mod shrink;
 mod side;
+mod tally;

@@ -353,7 +353,10 @@ pub(super) fn check_transfer(state: &State, transfer: &Transfer) -> Ruled<(TreeI
     if !transfer.raw && !state.key_loaded(sent) {
         return refuse(Errno::EACCES, "dataset key must be loaded");
     }
-    // `zfs_receive_one` looks at what is there first.
+    for (name, _) in &transfer.settings {
+        property::check_received(name)?;
+    }
+    // `zfs_receive_one` looks at what is there before it looks at values.
     check_free(state, &transfer.target)?;
     if transfer.target.parent().is_none() {
         return refuse(

@@ -9,7 +9,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
-use super::state::{Head, Mounted, State};
+use super::state::{Head, Mounted, ObjectId, State};
 use super::view;
 use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
 use crate::os::{
@@ -85,6 +85,38 @@ pub(super) fn mountable(state: &State, head: &Head) -> Ruled<()> {
     }
 }
 
+/// Whether what a dataset is mounted as, if it is, can be written to:
+/// all its mounts are of one superblock.
+fn mounted_read_only(state: &State, object: ObjectId) -> Option<bool> {
+    let mut mounts = state.mounts.iter().filter(|mount| mount.object == object);
+    let first = mounts.next()?;
+    Some(first.readonly || mounts.any(|mount| mount.readonly))
+}
+
+/// Whether it can be mounted there beside its other mounts.
+fn check_mount(state: &State, request: &MountRequest) -> Ruled<()> {
+    let head = state.head(&request.dataset)?;
+    mountable(state, head)?;
+    let set = view::is_readonly(state, &request.dataset);
+    // `zpl_get_tree` in zpl_super.c.
+    let other = mounted_read_only(state, head.object)
+        .is_some_and(|readonly| (readonly || set) != (request.readonly || set));
+    if other {
+        return Err(Refusal::other(
+            "it is mounted already, and one of the two is to be read-only",
+        ));
+    }
+    // `do_add_mount` of Linux refuses a file system on itself.
+    let topmost = state
+        .mounts
+        .iter()
+        .rfind(|mount| mount.elsewhere.is_none() && mount.directory == request.directory);
+    if topmost.is_some_and(|mount| mount.object == head.object) {
+        return Err(Refusal::other("it is already mounted there"));
+    }
+    Ok(())
+}
+
 impl Platform for Sim {
     fn root_dataset(&self) -> Result<Option<DatasetName>> {
         self.state()
@@ -134,7 +166,7 @@ impl Platform for Sim {
             |refusal: Refusal| refusal.platform(format!("mount {dataset} on {directory}"));
         let tree = self
             .change(|change| {
-                mountable(&change.state, change.state.head(dataset)?)?;
+                check_mount(&change.state, request)?;
                 let tree = change.expose(dataset)?;
                 let object = change.state.head(dataset)?.object;
                 change.state.mounts.push(Mounted {
@@ -227,9 +259,12 @@ impl Platform for Sim {
         let tree = self
             .change_after(
                 |change| {
-                    mountable(&change.state, change.state.head(dataset)?)?;
+                    let head = change.state.head(dataset)?;
+                    mountable(&change.state, head)?;
                     change.state.writable(&dataset.pool())?;
-                    if view::is_readonly(&change.state, dataset) {
+                    if view::is_readonly(&change.state, dataset)
+                        || mounted_read_only(&change.state, head.object) == Some(true)
+                    {
                         return Err(Refusal::other("it is read-only"));
                     }
                     change.expose(dataset)

@@ -326,6 +326,23 @@ fn check_user_name(name: &str) -> Ruled<()> {
     Ok(())
 }
 
+/// What `zfs receive -o` refuses by its name alone, before it looks at anything
+/// else (`zfs_receive_checkprops`).
+pub(super) fn check_received(name: &str) -> Ruled<()> {
+    let known = NATIVE.iter().find(|native| native.0 == name);
+    let allowed = match known {
+        None => is_user(name),
+        // Encryption is looked at later.
+        Some(Native("keylocation", ..) | Native(_, Nature::Key, ..)) => true,
+        Some(Native("version" | "volsize", ..)) => false,
+        Some(Native(_, nature, ..)) => matches!(nature, Nature::Inherit | Nature::Own),
+    };
+    if allowed {
+        return Ok(());
+    }
+    refuse(Errno::EINVAL, format!("invalid property '{name}'"))
+}
+
 /// A setting as it is kept: its value in exact numbers, and its source.
 pub(super) fn check(name: &str, value: &str, kind: Kind, when: When) -> Ruled<(String, Origin)> {
     if is_user(name) {

@@ -13,23 +13,25 @@ use serde::{Deserialize, Serialize};
 use super::difference::lines;
 use super::generate::Dice;
 use super::operation::{Op, Sync};
-use super::picture::{self, Picture};
+use super::picture::{self, Picture, Shown};
 use super::side::{DIRECTORIES, POOLS, Side};
+use super::tally::Tally;
 use super::{redact, shrink};
 use crate::ran::{Ran, long, program};
 
 /// How many histories there are, and in the long run: one command is several
 /// processes of ZFS, so that thirty would not fit the time of the lab.
-const HISTORIES: [u64; 2] = [2, 20];
+const HISTORIES: [u64; 2] = [4, 20];
 
 /// How many commands and doings each has.
 const EVENTS: usize = 40;
 
 /// How many events there are between two pictures.
-const BETWEEN_PICTURES: usize = 10;
+const BETWEEN_PICTURES: usize = 20;
 
-/// How many of those that come out differently are made shorter.
-const SHORTENED: usize = 1;
+/// How many of those that come out differently are made shorter, and in the
+/// long run: played again up to twenty times, a minute each under emulation.
+const SHORTENED: [usize; 2] = [0, 1];
 
 /// A command line, or something a user does beside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,6 +53,16 @@ struct Outcome {
     exit: i32,
     stdout: String,
     stderr: String,
+}
+
+/// What an event came to.
+struct Happened {
+    /// All of it that is the same on every machine.
+    told: String,
+    /// In the machine's own words.
+    words: String,
+    /// For counting.
+    class: String,
 }
 
 const FSTAB: &str = "\
@@ -171,9 +183,13 @@ impl Machine {
     }
 
     /// The picture of its pools, and every fstab.
-    fn shown(&self) -> Picture {
+    fn shown(&self, properties: bool) -> Picture {
+        let shown = Shown {
+            ages: false,
+            properties,
+        };
         let (zfs, platform) = (self.side.zfs(), self.side.platform());
-        let mut lines = picture::take(zfs, platform, &POOLS, false);
+        let mut lines = picture::take(zfs, platform, &POOLS, shown);
         let datasets = zfs.tree(&[dataset("da/ROOT")], false).unwrap();
         for environment in datasets.iter().filter(|d| d.name.depth() == 2) {
             let mut fstab = None;
@@ -193,40 +209,50 @@ impl Machine {
 }
 
 impl Event {
-    /// Lets it happen on a machine: what it came to, and in the machine's own
-    /// words.
-    fn on(&self, machine: &Machine) -> (String, String) {
+    /// Lets it happen on a machine.
+    fn on(&self, machine: &Machine) -> Happened {
         match self {
             Self::Run(arguments) => {
-                let told = format!("{:#?}", machine.run(arguments));
-                (told.clone(), told)
+                let outcome = machine.run(arguments);
+                let told = format!("{outcome:#?}");
+                Happened {
+                    words: told.clone(),
+                    told,
+                    class: format!("exit {}", outcome.exit),
+                }
             }
             Self::Beside(op) => {
                 let outcome = op.on(&machine.side);
-                (outcome.told().to_owned(), outcome.to_string())
+                Happened {
+                    told: outcome.told().to_owned(),
+                    words: outcome.to_string(),
+                    class: format!("{} by the user", outcome.class),
+                }
             }
         }
     }
 }
 
 /// The first disagreement about a history, and which event showed it.
-fn difference(events: &[Event], boot_pool: bool) -> Option<(usize, String)> {
+fn difference(events: &[Event], boot_pool: bool, tally: &mut Tally) -> Option<(usize, String)> {
     let (simulated, real) = (Machine::simulated(boot_pool), Machine::real(boot_pool));
     for (at, event) in events.iter().enumerate() {
         if matches!(event, Event::Beside(op) if !op.is_covered(&simulated.side)) {
             continue;
         }
         let (one, other) = (event.on(&simulated), event.on(&real));
-        if one.0 != other.0 {
+        tally.count(&one.class);
+        if one.told != other.told {
             let event = serde_json::to_string(event).unwrap();
             let text = format!(
                 "event {at}: {event}\n  simulator: {}\n  real ZFS:  {}\n",
-                one.1, other.1
+                one.words, other.words
             );
             return Some((at, text));
         }
-        if at + 1 == events.len() || at % BETWEEN_PICTURES == BETWEEN_PICTURES - 1 {
-            let (one, other) = (simulated.shown(), real.shown());
+        let last = at + 1 == events.len();
+        if last || at % BETWEEN_PICTURES == BETWEEN_PICTURES - 1 {
+            let (one, other) = (simulated.shown(last), real.shown(last));
             if one != other {
                 let text = format!("after event {at}\n{}", lines(&one, &other));
                 return Some((at, text));
@@ -413,27 +439,28 @@ fn history(seed: u64, boot_pool: bool) -> Vec<Event> {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn histories_of_commands_come_out_the_same_on_both_sides() {
-    if !long() {
-        return;
-    }
     let count = HISTORIES[usize::from(long())];
     let mut report = String::new();
     let mut failed = 0;
+    let mut tally = Tally::default();
     for seed in 0..count {
         let boot_pool = seed % 2 == 1;
         let events = history(seed, boot_pool);
-        let Some((at, text)) = difference(&events, boot_pool) else {
-            continue;
-        };
+        let found = difference(&events, boot_pool, &mut tally);
+        tally.history(found.is_some());
+        let Some((at, text)) = found else { continue };
         failed += 1;
         let _ = writeln!(report, "seed {seed}: {text}");
-        if failed <= SHORTENED {
-            let ops = shrink::shortest(&events[..=at], |ops| difference(ops, boot_pool).is_some());
+        if failed <= SHORTENED[usize::from(long())] {
+            let ops = shrink::shortest(&events[..=at], |ops| {
+                difference(ops, boot_pool, &mut Tally::default()).is_some()
+            });
             for event in &ops {
                 let _ = writeln!(report, "    {}", serde_json::to_string(event).unwrap());
             }
         }
     }
+    tally.print("commands");
     assert!(
         failed == 0,
         "{failed} histories come out differently\n{report}"

@@ -3,11 +3,12 @@
 use std::fmt::{self, Write as _};
 
 use super::operation::Op;
-use super::picture;
+use super::picture::{self, Shown};
 use super::side::{POOLS, Side};
+use super::tally::Tally;
 
 /// How many operations there are between two pictures.
-const BETWEEN_PICTURES: usize = 13;
+const BETWEEN_PICTURES: usize = 20;
 
 /// The first disagreement.
 #[derive(Debug, Clone)]
@@ -42,6 +43,11 @@ pub fn lines(simulated: &[String], real: &[String]) -> String {
 /// Plays a history on both sides. Where both refuse something for different
 /// reasons it goes on; where one of them did something else it ends.
 pub fn of(ops: &[Op]) -> Vec<Difference> {
+    counted(ops, &mut Tally::default())
+}
+
+/// The same, and counts what the simulator did.
+pub fn counted(ops: &[Op], tally: &mut Tally) -> Vec<Difference> {
     let (simulated, real) = (Side::simulated(), Side::real());
     let mut found = Vec::new();
     for (at, op) in ops.iter().enumerate() {
@@ -49,6 +55,7 @@ pub fn of(ops: &[Op]) -> Vec<Difference> {
             continue;
         }
         let (one, other) = (op.on(&simulated), op.on(&real));
+        tally.count(&one.class);
         if one != other {
             let op = serde_json::to_string(op).unwrap();
             found.push(Difference {
@@ -61,8 +68,12 @@ pub fn of(ops: &[Op]) -> Vec<Difference> {
         }
         let last = at + 1 == ops.len();
         if last || at % BETWEEN_PICTURES == BETWEEN_PICTURES - 1 {
+            let shown = Shown {
+                ages: true,
+                properties: last,
+            };
             let [one, other] = [&simulated, &real]
-                .map(|side| picture::take(side.zfs(), side.platform(), &POOLS, true));
+                .map(|side| picture::take(side.zfs(), side.platform(), &POOLS, shown));
             if one != other {
                 found.push(Difference {
                     at,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::operation::Op;
+use super::tally::Tally;
 use super::{difference, generate, shrink};
 use crate::ran::long;
 
@@ -26,15 +27,14 @@ fn written(ops: &[Op]) -> String {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn histories_of_engine_calls_come_out_the_same_on_both_sides() {
-    if !long() {
-        return;
-    }
     let count = HISTORIES[usize::from(long())];
     let mut report = String::new();
     let mut failed = 0;
+    let mut tally = Tally::default();
     for seed in 0..count {
         let history = generate::history(seed, OPERATIONS);
-        let found = difference::of(&history);
+        let found = difference::counted(&history, &mut tally);
+        tally.history(!found.is_empty());
         let Some(first) = found.first() else { continue };
         failed += 1;
         let _ = writeln!(report, "seed {seed}:");
@@ -47,6 +47,7 @@ fn histories_of_engine_calls_come_out_the_same_on_both_sides() {
             let _ = writeln!(report, "the shortest:\n{}", written(&ops));
         }
     }
+    tally.print("engine calls");
     assert!(
         failed == 0,
         "{failed} histories come out differently\n{report}"

@@ -92,19 +92,25 @@ pub struct Outcome {
     detail: String,
     /// Nothing was done.
     pub refused: bool,
+    /// For counting: done, or the class of error.
+    pub class: String,
 }
 
 impl Outcome {
     fn plain(told: impl std::fmt::Debug) -> Self {
+        let told = format!("{told:?}");
+        let class = match told.as_str() {
+            "false" | "\"failed\"" | "\"busy\"" => "refused beside the engine",
+            _ => "done",
+        };
         Self {
-            told: format!("{told:?}"),
+            class: class.to_owned(),
+            told,
             detail: String::new(),
             refused: false,
         }
     }
-}
 
-impl Outcome {
     /// All of it that is the same on every engine.
     pub fn told(&self) -> &str {
         &self.told
@@ -125,8 +131,8 @@ impl std::fmt::Display for Outcome {
 
 fn told<T>(result: Result<T, Error>) -> Outcome {
     let refused = result.as_ref().is_err_and(|error| !error.partial);
-    let (told, detail) = match result {
-        Ok(_) => ("done".to_owned(), String::new()),
+    let (told, class, detail) = match result {
+        Ok(_) => ("done".to_owned(), "done".to_owned(), String::new()),
         Err(Error {
             kind,
             attempted,
@@ -134,13 +140,15 @@ fn told<T>(result: Result<T, Error>) -> Outcome {
             detail,
         }) => {
             let partly = if partial { ", partly done" } else { "" };
-            (format!("{kind:?}: {attempted}{partly}"), detail)
+            let told = format!("{kind:?}: {attempted}{partly}");
+            (told, format!("{kind:?}{partly}"), detail)
         }
     };
     Outcome {
         told,
         detail,
         refused,
+        class,
     }
 }
 

@@ -47,10 +47,18 @@ impl Names {
     }
 }
 
+/// What of it is shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Shown {
+    /// The ages of datasets: not where several clones are made at once.
+    pub ages: bool,
+    /// All that is set: most of what a picture costs.
+    pub properties: bool,
+}
+
 /// Takes the picture of these pools.
-///
-/// The ages of datasets are left out where several clones are made at once.
-pub fn take(zfs: &dyn Zfs, platform: &dyn Platform, pools: &[&str], ages: bool) -> Picture {
+pub fn take(zfs: &dyn Zfs, platform: &dyn Platform, pools: &[&str], shown: Shown) -> Picture {
+    let Shown { ages, properties } = shown;
     let roots: Vec<DatasetName> = pools.iter().map(|pool| pool.parse().unwrap()).collect();
     let datasets = zfs.tree(&roots, true).unwrap();
     let names = Names::of(&datasets);
@@ -89,6 +97,9 @@ pub fn take(zfs: &dyn Zfs, platform: &dyn Platform, pools: &[&str], ages: bool) 
                     names.marks(&snapshot.marks),
                 ));
             }
+        }
+        if !properties {
+            continue;
         }
         for (dataset, mut set) in zfs.properties(root).unwrap() {
             set.sort_by(|one, other| one.name.cmp(&other.name));

@@ -30,6 +30,12 @@ const FOUND: &str = r#"
 {"transfer":["da/a@s","da/a/b",[["canmount","noauto"]]]}
 {"bootfs":["nopool","da/a"]}
 {"mount":["da/a",0,true]}
+{"write":["da/a",0,64]}
+{"mount":["da/a",1,false]}
+{"unmount":0}
+{"mount":["da/a",0,false]}
+{"mount":["da/a",0,false]}
+{"transfer":["da/a@s","da/a/b",[["canmount","noauto"],["used","1"]]]}
 "#;
 
 #[test]

@@ -226,10 +226,15 @@ fn told(result: &os::Result<()>) -> String {
 
 impl Drop for Side {
     fn drop(&mut self) {
-        if let Self::Real { directory, .. } = self {
-            for number in 0..DIRECTORIES {
-                let directory = mount_directory(number);
-                while nix::mount::umount(directory.as_std_path()).is_ok() {}
+        if let Self::Real {
+            linux, directory, ..
+        } = self
+        {
+            // A pool with mounts elsewhere than at their mountpoints is not destroyed.
+            for mount in linux.mounts(false).unwrap_or_default().iter().rev() {
+                if POOLS.contains(&mount.dataset.pool().as_str()) {
+                    let _ = linux.unmount(&mount.directory, true);
+                }
             }
             for pool in POOLS {
                 let _ = Command::new("zpool").args(["destroy", "-f", pool]).output();

@@ -104,6 +104,65 @@ fn a_file_system_mounted_read_only_is_shown_as_such() {
     assert!(!sim.dataset("p/ROOT/a/var").readonly);
 }
 
+fn mount(sim: &Sim, directory: &str, readonly: bool) -> crate::os::Result<()> {
+    sim.mount(&MountRequest {
+        dataset: ds("p/ROOT/a"),
+        directory: directory.into(),
+        readonly,
+        legacy: false,
+    })
+}
+
+/// `zpl_get_tree`: all mounts of a dataset are of one superblock.
+#[test]
+fn what_is_mounted_read_only_is_so_everywhere() {
+    let sim = machine();
+    let mut write = |root: &cap_std_ext::cap_std::fs::Dir| root.write("x", "x");
+    mount(&sim, "/mnt", true).unwrap();
+    assert!(sim.with_files(&ds("p/ROOT/a"), true, &mut write).is_err());
+    assert!(mount(&sim, "/mnt2", false).is_err());
+    mount(&sim, "/mnt2", true).unwrap();
+    sim.unmount("/mnt2".into(), false).unwrap();
+    sim.unmount("/mnt".into(), false).unwrap();
+    sim.with_files(&ds("p/ROOT/a"), true, &mut write).unwrap();
+    mount(&sim, "/mnt", false).unwrap();
+    assert!(mount(&sim, "/mnt2", true).is_err());
+}
+
+/// `do_add_mount` of Linux.
+#[test]
+fn nothing_is_mounted_on_itself() {
+    let sim = machine();
+    mount(&sim, "/mnt", false).unwrap();
+    assert!(mount(&sim, "/mnt", false).is_err());
+    mount(&sim, "/mnt2", false).unwrap();
+}
+
+/// `zfs_receive_checkprops` looks at names before `zfs_receive_one` looks for
+/// the dataset, and that before values are looked at.
+#[test]
+fn a_receive_is_refused_for_the_name_of_a_property_first() {
+    let sim = machine();
+    sim.take("p/ROOT/a@1");
+    let mut transfer = crate::zfs::Transfer {
+        snapshot: snap("p/ROOT/a@1"),
+        target: ds("p/ROOT/a"),
+        settings: vec![setting("used", "1")],
+        raw: false,
+    };
+    for (name, value, kind) in [
+        ("used", "1", ErrorKind::Invalid),
+        ("version", "5", ErrorKind::Invalid),
+        ("utf8only", "on", ErrorKind::Invalid),
+        ("note", "x", ErrorKind::Invalid),
+        ("canmount", "maybe", ErrorKind::Exists),
+        ("keylocation", "prompt", ErrorKind::Exists),
+    ] {
+        transfer.settings = vec![setting(name, value)];
+        refused(sim.transfer(&transfer, &Patient), kind);
+    }
+}
+
 /// `in_use` of `program.lua`: nothing is done where something is held.
 #[test]
 fn a_held_snapshot_is_found_before_anything_is_done() {
