@@ -143,6 +143,30 @@ pub(super) fn unlocked(attempted: &str, environment: &BootEnvironment<'_>) -> Re
     }
 }
 
+/// Refuses what may have to write names into the root's files, after the commit
+/// point, where nothing can be written.
+pub(super) fn rewritable(
+    attempted: &str,
+    environment: &BootEnvironment<'_>,
+) -> Result<(), Refusal> {
+    unlocked(attempted, environment)?;
+    let root = &environment.root;
+    if !root.readonly {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        attempted,
+        format!(
+            "{} is read-only, and the names of datasets in its fstab may have to be written anew",
+            root.name
+        ),
+    )
+    .remedy(format!(
+        "beadm-rs unmount it where it is mounted read-only, or zfs set readonly=off {}",
+        root.name
+    )))
+}
+
 /// Refuses an environment that is mounted in a mount namespace this program
 /// cannot unmount it in.
 pub(super) fn not_elsewhere(

@@ -4,7 +4,7 @@
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, mounted_by_fstab, pools_of, unlocked,
+    intent_clear, intent_mark, mounted_by_fstab, pools_of, rewritable,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, NewBeName};
@@ -22,7 +22,7 @@ pub fn plan(survey: &Survey, old: &BeName, new: &NewBeName) -> Planned {
     finished(survey, &attempted, &environment)?;
     changeable(survey, &attempted, &pools_of(&environment))?;
     // The names in its files are written after the commit point.
-    unlocked(&attempted, &environment)?;
+    rewritable(&attempted, &environment)?;
     let mut moves: Vec<(Guid, DatasetName, DatasetName)> = Vec::new();
     for root in environment.roots() {
         let parent = root.name.parent().unwrap_or_else(|| root.name.clone());

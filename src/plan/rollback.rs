@@ -3,7 +3,7 @@
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, close, environment, finished,
-    intent_mark, mounted_by_fstab, not_elsewhere, pools_of, unlocked,
+    intent_mark, mounted_by_fstab, not_elsewhere, pools_of, rewritable,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment};
@@ -40,7 +40,7 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
         );
     }
     // The names in its files are written after the commit point.
-    unlocked(&attempted, &environment)?;
+    rewritable(&attempted, &environment)?;
     if environment.is_next() || environment.is_once() {
         let whole = |reason: String| {
             Err(Refusal::new(&attempted, reason).remedy(format!(

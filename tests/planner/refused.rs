@@ -120,6 +120,36 @@ fn what_the_loader_names_is_not_renamed() {
 }
 
 #[test]
+fn what_cannot_be_written_is_neither_renamed_nor_rolled_back() {
+    let mut made = two();
+    made.snapshot("rpool/ROOT/new@s");
+    made.snapshot("rpool/ROOT/new/var@s");
+    let rolled = |made: &Made| {
+        let request = rollback::Request {
+            name: "new".parse().unwrap(),
+            snapshot: "s".to_owned(),
+        };
+        rollback::plan(&made.survey, &request)
+    };
+    let renamed = |made: &Made| {
+        let (old, new) = ("new".parse().unwrap(), "newer".parse().unwrap());
+        rename::plan(&made.survey, &old, &new)
+    };
+    made.on("rpool/ROOT/new").readonly = true;
+    for (planned, what) in [
+        (rolled(&made), "roll back to new@s"),
+        (renamed(&made), "rename new to newer"),
+    ] {
+        let said = refusal(planned);
+        let begin = format!("refused to {what}: rpool/ROOT/new is read-only, ");
+        assert!(said.starts_with(&begin), "{said}");
+    }
+    made.on("rpool/ROOT/new").readonly = false;
+    rolled(&made).unwrap();
+    renamed(&made).unwrap();
+}
+
+#[test]
 fn what_somebody_holds_is_not_destroyed() {
     let mut made = two();
     made.snapshot("rpool/ROOT/new/var@kept").holds = 1;
