@@ -12,10 +12,15 @@ use crate::survey::Around;
 /// Rename a boot environment, also the running one
 ///
 /// The pool's bootfs follows, and so do the dataset names in its fstab and
-/// zfs-list.cache. The running one is refused where the loader starts the
-/// kernel with its name.
+/// zfs-list.cache. The running one is refused where the kernel was started
+/// with its name, since a loader that knows that name alone would not find it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// Also where the kernel was started with its name: the loader reads the names anew at each
+    /// boot, as ZFSBootMenu does
+    #[arg(short = 'F', long)]
+    force: bool,
+
     /// The boot environment
     #[arg(value_name = "OLD", add = ArgValueCompleter::new(environments))]
     pub(super) old: BeName,
@@ -29,7 +34,9 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     context.change_and_report("rename", &Around::one(&args.old), |survey| {
         let facts = check::facts(&context.host, survey);
         let plan = rename::plan(survey, &args.old, &args.new)?;
-        rename::followed_by_loader(survey, &args.old, facts.root().as_ref())?;
+        if !args.force {
+            rename::followed_by_loader(survey, &args.old, facts.root().as_ref())?;
+        }
         Ok(plan)
     })
 }

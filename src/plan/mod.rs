@@ -32,7 +32,8 @@ use crate::zfs::{NameError, PoolName, SyncOp};
 
 pub use action::Action;
 use conditions::{
-    changeable, environment, finished, mounted_by_fstab, not_elsewhere, pools_of, rewritable, unlocked,
+    changeable, environment, finished, mounted_by_fstab, not_elsewhere, pools_of, rewritable,
+    unlocked,
 };
 use record::{close, fits, intent_clear, intent_mark};
 

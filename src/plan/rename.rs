@@ -87,7 +87,7 @@ pub fn plan(survey: &Survey, old: &BeName, new: &NewBeName) -> Planned {
     Ok(plan)
 }
 
-/// The loader starts the kernel with the root's old name: it would not be found.
+/// A loader that starts the kernel with the root's old name would not find it.
 ///
 /// # Errors
 /// Where what is renamed runs, and the kernel was told its name.
@@ -104,14 +104,14 @@ pub fn followed_by_loader(
     Err(Refusal::new(
         attempted,
         format!(
-            "the loader starts the kernel with the name {} as its root, and would not find it \
-             under another one",
+            "the kernel was started with the name {} for its root, and a loader that knows \
+             that name alone would not find it under another one",
             environment.root.name
         ),
     )
     .remedy(format!(
-        "have the loader say root=zfs:AUTO (the pool's bootfs) and reboot; \
-         or, in its place: beadm-rs create -e {old} NEW, and activate that"
+        "--force, where the loader reads the names anew at each boot, as ZFSBootMenu does; \
+         else have it say root=zfs:AUTO (the pool's bootfs), reboot, and rename then"
     )))
 }
 

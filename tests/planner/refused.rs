@@ -112,8 +112,8 @@ fn what_the_loader_names_is_not_renamed() {
     let refused = rename::followed_by_loader(&made.survey, &old, Some(&named)).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "refused to rename old: the loader starts the kernel with the name rpool/ROOT/old as its \
-         root, and would not find it under another one"
+        "refused to rename old: the kernel was started with the name rpool/ROOT/old for its root, \
+         and a loader that knows that name alone would not find it under another one"
     );
     rename::followed_by_loader(&made.survey, &old, None).unwrap();
     rename::followed_by_loader(&made.survey, &new, Some(&named)).unwrap();
