@@ -528,6 +528,14 @@ fn inside(
     }
 }
 
+/// Somebody wrote a mount unit for that place (systemd.unit(5) on its name).
+fn has_unit(tree: &Tree<'_>, place: &Utf8Path) -> bool {
+    let name = place.as_str().trim_matches('/').replace('-', "\\x2d");
+    let name = name.replace('/', "-");
+    tree.file(format!("etc/systemd/system/{name}.mount"))
+        .is_some()
+}
+
 /// What dracut's zfs module leaves to `zfs mount -a`, and that leaves out
 /// (`for_relevant_root_children` in OpenZFS's `zfs-lib.sh`).
 fn not_mounted(subject: &Subject<'_>, tree: &Tree<'_>, path: &Utf8Path, found: &mut Findings) {
@@ -539,9 +547,17 @@ fn not_mounted(subject: &Subject<'_>, tree: &Tree<'_>, path: &Utf8Path, found: &
         .into_iter()
         .filter(|dataset| dataset.name != *root && dataset.name.is_within(root))
         .filter(|dataset| dataset.canmount == Canmount::Noauto)
-        .filter(|dataset| matches!(dataset.mountpoint, Mountpoint::Path(_)))
+        .filter(|dataset| match &dataset.mountpoint {
+            Mountpoint::Path(path) => !has_unit(tree, path),
+            _ => false,
+        })
         .map(|dataset| dataset.name.as_str())
-        .filter(|name| !lines.iter().any(|line| line.device == *name))
+        .filter(|name| {
+            let noauto = |options: &str| options.split(',').any(|option| option == "noauto");
+            !lines
+                .iter()
+                .any(|line| line.device == *name && !noauto(&line.options))
+        })
         .collect();
     if let [first, ..] = left.as_slice() {
         found.add(

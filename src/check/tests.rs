@@ -653,6 +653,15 @@ fn what_fstab_mounts_need_not_be_mounted_by_the_initramfs() {
     dracut(&mut stage);
     stage.write(ROOT, "etc/fstab", format!("{USR} /usr zfs zfsutil 0 0\n"));
     assert_eq!(stage.found(), []);
+    for (line, mounted) in [("zfsutil,noauto", false), ("defaults", true)] {
+        let line = format!("{USR} /usr zfs {line} 0 0\n");
+        stage.write(ROOT, "etc/fstab", line);
+        assert_eq!(stage.found().is_empty(), mounted);
+    }
+    let mut stage = Stage::new();
+    dracut(&mut stage);
+    stage.write(ROOT, "etc/systemd/system/usr.mount", "");
+    assert_eq!(stage.found(), []);
     let mut stage = Stage::new();
     dracut(&mut stage);
     stage.set(USR, "canmount", "off");

@@ -77,7 +77,10 @@ pub(super) fn changeable<'a>(
                 boot.name
             ),
         )
-        .remedy("give /boot and root the same name with 'zfs rename'"));
+        .remedy(
+            "give /boot and root the same name with 'zfs rename'; to go to that other \
+             environment, unmount /boot first",
+        ));
     }
     for name in pools {
         let Some(pool) = survey.pools.get(name) else {

@@ -104,8 +104,12 @@ fn reachable(survey: &Survey, attempted: &str, undertaking: &Undertaking) -> Res
     }
     let here = survey.beroot.pool();
     changeable(survey, attempted, pools.iter().chain([&here]))?;
-    // A copy is mounted nowhere.
-    if matches!(undertaking, Undertaking::Copy { .. }) {
+    // To the others no mountpoint matters.
+    let placed = matches!(
+        undertaking,
+        Undertaking::Create { .. } | Undertaking::Rename { .. } | Undertaking::Rollback { .. }
+    );
+    if !placed {
         return Ok(());
     }
     let altroot = |pool: &PoolName| survey.pools.get(pool).and_then(|pool| pool.altroot.clone());

@@ -109,10 +109,10 @@ pub fn followed_by_loader(
             environment.root.name
         ),
     )
-    .remedy(format!(
+    .remedy(
         "--force, where the loader reads the names anew at each boot, as ZFSBootMenu does; \
-         else have it say root=zfs:AUTO (the pool's bootfs), reboot, and rename then"
-    )))
+         else have it say root=zfs:AUTO (the pool's bootfs), reboot, and rename then",
+    ))
 }
 
 /// Renames what is left to rename, then the names in the root's files.

@@ -11,6 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
@@ -195,7 +196,14 @@ const TOLD: [(&str, &str); 8] = [
 /// Where there is no memory for it, or it cannot be read.
 pub fn copy_of_itself() -> io::Result<File> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let mut copy = File::from(memfd_create(c"beadm-rs", flags)?);
+    // Linux 6.3 and later want to be told, where vm.memfd_noexec is set; earlier
+    // ones do not know the word.
+    let executable = MFdFlags::from_bits_retain(nix::libc::MFD_EXEC);
+    let made = match memfd_create(c"beadm-rs", flags | executable) {
+        Err(Errno::EINVAL) => memfd_create(c"beadm-rs", flags),
+        made => made,
+    };
+    let mut copy = File::from(made?);
     io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
     let seals = SealFlag::F_SEAL_SEAL
         | SealFlag::F_SEAL_SHRINK

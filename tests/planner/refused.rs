@@ -98,7 +98,8 @@ fn the_running_boot_is_no_other_environments() {
             refusal(destroyed(&made, force)),
             "refused to destroy new: bpool/BOOT/new is mounted on /boot, but old is running, and \
              by its name it belongs to another environment\n\
-             give /boot and root the same name with 'zfs rename'"
+             give /boot and root the same name with 'zfs rename'; to go to that other environment, \
+             unmount /boot first"
         );
     }
     refusal(created(&made, "old"));

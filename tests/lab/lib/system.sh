@@ -37,7 +37,7 @@ stage() {
     disk "$SCENARIO_DIR/job.img" raw job readonly=on
     boot "system-$SCENARIO-$name" "$seconds" || status=$?
     if [ $status -ge 2 ]; then
-        echo "test system::$SCENARIO::$name runs to its end ... FAILED"
+        printf '\n%s\n' "test system::$SCENARIO::$name runs to its end ... FAILED"
         return 1
     fi
 }

@@ -1,6 +1,8 @@
 # Adding up what a run printed. Sourced, by tests/run too.
 # shellcheck shell=bash
 
+# Whoever says FAILED for a runner that broke off begins a new line: its last one may have no end.
+#
 # totals FILE: "N passed, N failed", from libtest's own totals (its lines may be broken by what a
 # test's child processes print, its totals are not) and the lines of tests that are not libtest's.
 totals() {
