@@ -185,7 +185,7 @@ fn the_power_is_cut_at_every_write() {
 fn the_power_is_cut_in_every_step_on_two_pools() {
     let mut life = Life::new(true, false);
     live(&mut life);
-    let (instants, random) = shorter(100);
+    let (instants, random) = shorter(50);
     life.examine("crash-boot", instants, random);
 }
 

@@ -60,7 +60,7 @@ struct State {
 pub enum Instants {
     /// Each.
     Writes,
-    /// The last one before a step begins, and before it ends.
+    /// The last one of a command's beginning, of each step, and of its end.
     Steps,
 }
 
@@ -154,7 +154,10 @@ impl<'a> Examination<'a> {
                 step: step.clone(),
             };
             let mut instants = Vec::new();
-            if self.instants == Instants::Writes || entries[position].mark.is_some() {
+            let ends = |mark: &String| !mark.ends_with(":before");
+            if self.instants == Instants::Writes
+                || entries[position].mark.as_ref().is_some_and(ends)
+            {
                 instants.push((None, replay.key()));
             }
             for _ in random.iter().filter(|instant| **instant == position) {

@@ -46,7 +46,7 @@ fn a_snapshot_of_an_environment_is_taken_cloned_and_destroyed_whole() {
             .run(&["destroy", "old@two"])
             .says(
                 3,
-                "destroy old@two for good needs a yes, and there is no terminal to ask on",
+                "to destroy old@two for good needs a yes, and there is no terminal to ask on",
             )
             .offers("add --yes (-y)");
     });

@@ -232,7 +232,7 @@ fn what_the_machine_needs_is_not_destroyed_even_with_force() {
             .run(&["destroy", "new"])
             .says(
                 3,
-                "destroy new for good needs a yes, and there is no terminal to ask on",
+                "to destroy new for good needs a yes, and there is no terminal to ask on",
             )
             .offers("add --yes (-y)");
         machine
@@ -247,7 +247,7 @@ fn what_the_machine_needs_is_not_destroyed_even_with_force() {
         refused(
             "new",
             "it is the last one known to work",
-            "activate another one and let it be confirmed first",
+            "beadm-rs activate another one first: it becomes the last good one",
         );
     });
     machine.run(&["unpin", "spare"]).succeeds();

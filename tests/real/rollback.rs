@@ -21,7 +21,7 @@ fn a_rollback_names_the_younger_snapshots_and_destroys_them_only_with_a_yes() {
             .run(&["rollback", "new@a"])
             .says(
                 3,
-                "put new back to @a, and destroy 7 younger snapshots needs a yes, and there is no \
+                "to put new back to @a, and destroy 7 younger snapshots needs a yes, and there is no \
                  terminal to ask on",
             )
             .offers("add --yes (-y)");
