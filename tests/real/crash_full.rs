@@ -3,7 +3,7 @@
 //! once there is space.
 //!
 //! In the ordinary run the pool is full from every other step on, and the quota
-//! is reached at one step of each command in turn; with `BEADM_RS_LONG=1` at each.
+//! is reached at one step of every other command; with `BEADM_RS_LONG=1` at each.
 
 use crate::fakes::write_program;
 use crate::interruption::{Trial, commands, worked};
@@ -86,6 +86,9 @@ fn every_step(number: usize, trial: &Trial, full: &Full, tally: &mut Tally, all:
         });
     }
     if !all {
+        if !number.is_multiple_of(2) {
+            return;
+        }
         places = vec![places.swap_remove(number % places.len())];
     }
     write_program(&script, &format!("#!/bin/sh\n{}\nexit 0\n", full.take));
@@ -130,7 +133,7 @@ fn the_pool_is_full_from_steps_of_every_command_on() {
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
-fn the_quota_is_reached_at_a_step_of_every_command() {
+fn the_quota_is_reached_at_steps_of_commands() {
     let machine = Machine::with_boot_pool();
     every_command("crash-quota", machine, Full::by_quota, long());
 }

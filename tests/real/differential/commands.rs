@@ -21,7 +21,7 @@ use crate::ran::{Ran, long, program};
 
 /// How many histories there are, and in the long run: one command is several
 /// processes of ZFS, so that thirty would not fit the time of the lab.
-const HISTORIES: [u64; 2] = [4, 20];
+const HISTORIES: [u64; 2] = [2, 20];
 
 /// How many commands and doings each has.
 const EVENTS: usize = 40;
