@@ -262,7 +262,10 @@ fn manual() -> String {
         let options = Man::new(with_values_in_the_text(command.disable_help_flag(true)));
         page.push_str(&body(|out| options.render_options_section(out)));
     }
-    page.push_str(".SH GLOBAL OPTIONS\nEvery command takes these, before or after its name.\n");
+    page.push_str(
+        ".SH GLOBAL OPTIONS\nEvery command takes these, before or after its name; only\n\
+         .B demo\nhas neither\n.B \\-\\-dry\\-run\nnor\n.BR \\-\\-json .\n",
+    );
     page.push_str(&body(|out| man.render_options_section(out)));
     page.push_str(&findings());
     for title in SECTIONS {
