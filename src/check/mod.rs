@@ -4,12 +4,13 @@
 //! and a remedy. `activate` asks before it changes anything; `check` prints.
 //!
 //! - [`finding`]: the names; `datasets`: what the pools show.
-//! - [`tree`]: the environment's files; `kernels`, `system`, `names`, `hidden`,
+//! - [`tree`]: the environment's files; `kernels`, `contents`, `system`, `names`, `hidden`,
 //!   `grub`: what they show.
 //! - [`initramfs`], `compressed`, [`image`]: readers of kernels' formats.
 //! - [`stand_in`]: files that pass, for pools without a system.
 
 mod compressed;
+mod contents;
 mod datasets;
 pub mod finding;
 mod grub;

@@ -10,7 +10,7 @@ use super::{Cli, said, text, unexpected, words};
 const CLONES: &str = include_str!("clones.lua");
 
 /// The channel program where a mark makes the output of `zfs list` ambiguous.
-const MARKS: &str = include_str!("marks.lua");
+const MARKS: &str = concat!(include_str!("hex.lua"), include_str!("marks.lua"));
 
 impl Cli {
     /// Lists datasets; a root that does not exist is left out.

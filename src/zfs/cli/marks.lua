@@ -4,12 +4,6 @@
 local prefix = "org.beadm-rs:"
 local found = {}
 
-local function hex(text)
-    return (string.gsub(text, ".", function(c)
-        return string.format("%02x", string.byte(c))
-    end))
-end
-
 for _, object in ipairs((...)["argv"]) do
     local marks = {}
     if zfs.exists(object) then

@@ -26,7 +26,7 @@ use super::{
 use crate::sys::command::{self, Finished};
 
 /// The channel program behind [`Zfs::properties`].
-const USER_PROPERTIES: &str = include_str!("user_properties.lua");
+const USER_PROPERTIES: &str = concat!(include_str!("hex.lua"), include_str!("user_properties.lua"));
 
 /// The most a channel program may be given (zfs-program(8)).
 const INSTRUCTION_LIMIT: &str = "100000000";
@@ -122,7 +122,16 @@ impl Cli {
 
     /// Runs `zfs`, which has to succeed; its output as text.
     fn zfs(&self, attempted: &str, arguments: &[String]) -> Result<String> {
-        let finished = Self::run(&self.zfs, attempted, arguments, None)?;
+        Self::succeed(&self.zfs, attempted, arguments)
+    }
+
+    /// Runs `zpool` in the same way.
+    fn zpool(&self, attempted: &str, arguments: &[String]) -> Result<String> {
+        Self::succeed(&self.zpool, attempted, arguments)
+    }
+
+    fn succeed(program: &Utf8Path, attempted: &str, arguments: &[String]) -> Result<String> {
+        let finished = Self::run(program, attempted, arguments, None)?;
         if finished.status.success() {
             text(attempted, finished.stdout)
         } else {
@@ -241,11 +250,8 @@ impl Zfs for Cli {
     fn pools(&self) -> Result<Vec<Pool>> {
         let attempted = "list the pools";
         let arguments = words(&["list", "-Hp", "-o", parse::POOL_COLUMNS]);
-        let finished = Self::run(&self.zpool, attempted, &arguments, None)?;
-        if !finished.status.success() {
-            return Err(said(attempted, &finished));
-        }
-        parse::pools(&text(attempted, finished.stdout)?).map_err(unexpected(attempted))
+        let text = self.zpool(attempted, &arguments)?;
+        parse::pools(&text).map_err(unexpected(attempted))
     }
 
     fn tree(&self, roots: &[DatasetName], snapshots: bool) -> Result<Vec<Dataset>> {
@@ -299,31 +305,21 @@ impl Zfs for Cli {
     fn active_features(&self, pool: &PoolName) -> Result<Vec<String>> {
         let attempted = format!("list the features of {pool}");
         let arguments = words(&["get", "-H", "-o", "property,value", "all", pool.as_str()]);
-        let finished = Self::run(&self.zpool, &attempted, &arguments, None)?;
-        if !finished.status.success() {
-            return Err(said(&attempted, &finished));
-        }
-        Ok(parse::active_features(&text(&attempted, finished.stdout)?))
+        let text = self.zpool(&attempted, &arguments)?;
+        Ok(parse::active_features(&text))
     }
 
     fn data_errors(&self, pool: &PoolName) -> Result<Option<String>> {
         let attempted = format!("ask how {pool} is");
         let arguments = words(&["status", pool.as_str()]);
-        let finished = Self::run(&self.zpool, &attempted, &arguments, None)?;
-        if !finished.status.success() {
-            return Err(said(&attempted, &finished));
-        }
-        Ok(parse::data_errors(&text(&attempted, finished.stdout)?))
+        let text = self.zpool(&attempted, &arguments)?;
+        Ok(parse::data_errors(&text))
     }
 
     fn key_location(&self, root: &DatasetName) -> Result<Option<String>> {
         let attempted = format!("ask where the key of {root} is");
         let arguments = words(&["get", "-H", "-o", "value", "keylocation", root.as_str()]);
-        let finished = Self::run(&self.zfs, &attempted, &arguments, None)?;
-        if !finished.status.success() {
-            return Err(said(&attempted, &finished));
-        }
-        let value = text(&attempted, finished.stdout)?.trim_end().to_owned();
+        let value = self.zfs(&attempted, &arguments)?.trim_end().to_owned();
         Ok(Some(value).filter(|value| value != "-" && value != "none"))
     }
 

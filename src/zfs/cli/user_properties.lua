@@ -3,12 +3,6 @@
 -- characters beyond the Basic Multilingual Plane; hexadecimal has none.
 local found = {}
 
-local function hex(text)
-    return (string.gsub(text, ".", function(c)
-        return string.format("%02x", string.byte(c))
-    end))
-end
-
 local function walk(dataset)
     if zfs.get_prop(dataset, "type") ~= "filesystem" then
         return
