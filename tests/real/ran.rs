@@ -99,3 +99,12 @@ pub fn program() -> PathBuf {
 pub fn long() -> bool {
     std::env::var("BEADM_RS_LONG").is_ok_and(|value| !value.is_empty())
 }
+
+/// A mount that goes with the test.
+pub struct Mounted(pub &'static str);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg(self.0).status();
+    }
+}

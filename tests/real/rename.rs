@@ -1,7 +1,7 @@
 //! New names for environments, the running one too.
 
 use crate::machine::Machine;
-use crate::ran::sh;
+use crate::ran::{Mounted, sh};
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
@@ -82,4 +82,34 @@ fn a_mounted_environment_stays_mounted_while_it_is_renamed() {
     machine.run(&["unmount", "newer"]).succeeds();
     assert_eq!(machine.get("ROOT/newer", "mounted"), "no");
     sh("zfs", &["list", &machine.name("ROOT/newer/var/lib")]);
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn what_the_kernel_was_started_with_keeps_its_name_unless_forced() {
+    let machine = Machine::new();
+    let line = machine.directory().join("cmdline");
+    let name = machine.name("ROOT/old");
+    std::fs::write(&line, format!("root=ZFS={name} ro quiet\n")).unwrap();
+    sh(
+        "mount",
+        &["--bind", line.to_str().unwrap(), "/proc/cmdline"],
+    );
+    let _line = Mounted("/proc/cmdline");
+    let refusal = format!(
+        "refused to rename old: the kernel was started with the name {name} for its root, and a \
+         loader that knows that name alone would not find it under another one"
+    );
+    machine.unchanged(|| {
+        for words in [&["rename", "old", "x"][..], &["rename", "-n", "old", "x"]] {
+            machine.run_inside("old", words).says(3, &refusal);
+        }
+    });
+    // A rescue system was not started from it.
+    machine.run(&["rename", "old", "older"]).succeeds();
+    machine.run(&["rename", "older", "old"]).succeeds();
+    machine
+        .run_inside("old", &["rename", "--force", "old", "x"])
+        .succeeds();
+    sh("zfs", &["list", &machine.name("ROOT/x/var/lib")]);
 }

@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::machine::Machine;
-use crate::ran::{Ran, sh};
+use crate::ran::{Mounted, Ran, sh};
 
 /// A machine with a clone `new` that has a shell and some tools.
 fn furnished() -> Machine {
@@ -341,15 +341,6 @@ fn the_exit_status_is_the_commands_or_one_that_says_it_did_not_run() {
     assert_eq!((ran.exit, ran.stderr.lines().next()), (4, Some("said")));
     assert_eq!(ran.json("run")["status"], 4);
     machine.run(&["run", "new"]).succeeds();
-}
-
-/// A mount that goes with the test.
-struct Mounted(&'static str);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg(self.0).status();
-    }
 }
 
 #[test]
