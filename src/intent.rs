@@ -154,6 +154,9 @@ pub enum Undertaking {
         snapshot: String,
         /// The snapshots.
         guids: Vec<Guid>,
+        /// The environment's roots in other pools.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<DatasetName>,
     },
     /// Back to a snapshot.
     Rollback {
@@ -195,8 +198,7 @@ impl Undertaking {
             Self::Destroy { roots, .. } => roots.iter().map(|(name, _)| name.clone()).collect(),
             Self::Rename { moves } => moves.iter().map(|(_, from, _)| from.clone()).collect(),
             Self::Snapshot { roots, .. } => roots.clone(),
-            Self::DestroySnapshot { root, .. } => vec![root.clone()],
-            Self::Rollback { root, others, .. } => {
+            Self::DestroySnapshot { root, others, .. } | Self::Rollback { root, others, .. } => {
                 std::iter::once(root).chain(others).cloned().collect()
             }
         }

@@ -100,6 +100,16 @@ impl<'a> BootEnvironment<'a> {
         roots
     }
 
+    /// The roots of its trees in other pools.
+    #[must_use]
+    pub fn other_roots(&self) -> Vec<DatasetName> {
+        self.roots()
+            .into_iter()
+            .filter(|root| root.name != self.root.name)
+            .map(|root| root.name.clone())
+            .collect()
+    }
+
     /// Every dataset in its trees, whatever it is; parents before children.
     pub fn everything(&self) -> impl Iterator<Item = &'a Dataset> + use<'a> {
         let survey = self.survey;

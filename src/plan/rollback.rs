@@ -104,12 +104,7 @@ pub(super) fn append(
             root: environment.root.name.clone(),
             snapshot: component.to_owned(),
             done,
-            others: environment
-                .roots()
-                .into_iter()
-                .map(|root| root.name.clone())
-                .filter(|root| *root != environment.root.name)
-                .collect(),
+            others: environment.other_roots(),
         };
         intent_mark(survey, undertaking).0
     };

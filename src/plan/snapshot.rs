@@ -168,6 +168,7 @@ pub fn plan_destroy(survey: &Survey, be: &BeName, component: &str) -> Planned {
             root: environment.root.name.clone(),
             snapshot: component.to_owned(),
             guids: found.iter().map(|snapshot| snapshot.guid).collect(),
+            others: environment.other_roots(),
         },
     );
     fits(&attempted, bytes)?;

@@ -66,3 +66,18 @@ fn what_lies_in_a_pool_that_is_not_there_is_not_taken_for_done() {
     made.pool("bpool").altroot = Some("/mnt".into());
     recover::plan(&made.survey).unwrap();
 }
+
+const SNAPSHOT_IN_TWO_POOLS: &str = r#"{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"destroy-snapshot","root":"rpool/ROOT/old","snapshot":"s","guids":["111","112"],"others":["bpool/BOOT/old"]}"#;
+
+#[test]
+fn the_rest_of_a_snapshot_is_not_taken_for_destroyed_either() {
+    let mut made = Made::new();
+    made.dataset("rpool/ROOT/old");
+    made.mark("rpool/ROOT", "op", SNAPSHOT_IN_TWO_POOLS);
+    let refusal = recover::plan(&made.survey).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "refused to recover: destroy rpool/ROOT/old@s was interrupted, a part of it is in pool \
+         bpool, and that is not imported"
+    );
+}
