@@ -6,7 +6,6 @@ pub mod mount;
 pub mod rewrite;
 pub mod run;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,7 +14,7 @@ use tracing::info;
 use crate::host::Host;
 use crate::plan::{Action, Plan, Step, recover};
 use crate::survey::{Scope, Survey};
-use crate::zfs::{CloneOf, Meter, SyncOp};
+use crate::zfs::{Meter, SyncOp};
 use failpoint::When;
 
 /// Is told how a plan goes; knows no terminal itself.
@@ -289,11 +288,7 @@ fn act(
 ) -> Result<(), Cause> {
     match action {
         Action::Transact { pool, operations } => host.zfs.transact(pool, operations)?,
-        Action::Clone { clones } => {
-            for wave in waves(clones) {
-                host.zfs.clone_all(&wave)?;
-            }
-        }
+        Action::Clone { clones } => host.zfs.clone_all(clones)?,
         Action::CreateDataset { dataset, settings } => host.zfs.create(dataset, settings)?,
         Action::Set { dataset, settings } => host.zfs.set(dataset, settings)?,
         Action::SetBootfs { pool, dataset } => host.zfs.set_bootfs(pool, dataset.as_ref())?,
@@ -313,17 +308,4 @@ fn act(
         Action::Unmount { directory, force } => host.platform.unmount(directory, *force)?,
     }
     Ok(())
-}
-
-/// Clones that can be made at once: of the same depth, since a dataset needs
-/// its parent first.
-fn waves(clones: &[CloneOf]) -> Vec<Vec<CloneOf>> {
-    let mut waves: BTreeMap<usize, Vec<CloneOf>> = BTreeMap::new();
-    for clone in clones {
-        waves
-            .entry(clone.target.depth())
-            .or_default()
-            .push(clone.clone());
-    }
-    waves.into_values().collect()
 }

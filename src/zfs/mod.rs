@@ -506,7 +506,8 @@ pub trait Zfs: Send + Sync {
     /// The first failure; `attempted` names the operation.
     fn transact(&self, pool: &PoolName, ops: &[SyncOp]) -> Result<()>;
 
-    /// Makes the clones, several at once; a target's parent must exist.
+    /// Makes the clones, several at once; a target's parent must exist, or come
+    /// before it among them.
     ///
     /// # Errors
     /// The first failure; others may have been made.
