@@ -118,7 +118,7 @@ pub(super) fn checked(
     let Some(environment) = survey.environment(name).filter(|_| !plan.steps.is_empty()) else {
         return Ok(plan);
     };
-    if !context.may_mount() {
+    if !context.is_root() {
         let note = format!("whether {name} can boot was not looked at: only root can");
         plan.notes.push(note);
         return Ok(plan);

@@ -128,7 +128,7 @@ fn leading<'a>(survey: &'a Survey) -> Vec<BootEnvironment<'a>> {
 }
 
 fn look(context: &Context, args: &Args) -> Result<Checked, Trouble> {
-    if !context.may_mount() {
+    if !context.is_root() {
         return Err(
             Trouble::refused("only root can look into boot environments")
                 .remedy("run it as root; 'beadm-rs demo' works without"),

@@ -84,10 +84,16 @@ impl Context {
         }
         Some(match found {
             Found::Intent(intent) => format!(
-                "{} {}, begun {}, was interrupted; 'beadm-rs recover' completes it or takes it back",
+                "{} {}, begun {}, {}; 'beadm-rs recover' completes it or takes it back",
                 intent.undertaking.command(),
                 survey.object_of(&intent.undertaking),
-                intent.at.format("%Y-%m-%d %H:%M:%SZ")
+                intent.at.format("%Y-%m-%d %H:%M:%SZ"),
+                if self.is_root() {
+                    "was interrupted"
+                } else {
+                    // Who holds the lock is for root to see.
+                    "is under way, or was interrupted"
+                }
             ),
             Found::Unreadable(why) => {
                 format!("an unfinished operation is recorded that cannot be read ({why})")
@@ -112,9 +118,9 @@ impl Context {
         let _ = writeln!(io::stderr(), "beadm-rs: {text}");
     }
 
-    /// Whether files of environments can be looked at: only root mounts.
+    /// Whether everything here may be looked at and changed: mounted, for one.
     #[must_use]
-    pub fn may_mount(&self) -> bool {
+    pub fn is_root(&self) -> bool {
         self.host.simulated || nix::unistd::geteuid().is_root()
     }
 
@@ -123,7 +129,7 @@ impl Context {
     /// # Errors
     /// Not root, or another change is under way for longer than [`PATIENCE`].
     pub fn lock(&self) -> Result<Lock, Trouble> {
-        if !self.may_mount() {
+        if !self.is_root() {
             return Err(Trouble::refused(format!("only root can {}", self.purpose))
                 .remedy("run it as root; 'beadm-rs demo' works without"));
         }

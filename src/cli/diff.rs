@@ -108,7 +108,7 @@ struct Found {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    if !context.host.simulated && !nix::unistd::geteuid().is_root() {
+    if !context.is_root() {
         return Err(
             Trouble::refused("only root can look into environments that are not mounted")
                 .remedy("run it as root; 'beadm-rs demo' works without")
