@@ -12,8 +12,8 @@ pub const PROPERTY_COLUMNS: &str = "name,property,source,value,property";
 /// Reads `zfs get -Hp -r -s local,received -o` [`PROPERTY_COLUMNS`].
 ///
 /// A value made to look like records can still make the same property appear
-/// on a dataset on which nothing is set, and which would come next in the order
-/// of names; never on one of the others.
+/// on the dataset that comes next, or on one on which nothing is set and which
+/// would come before that in the order of names; never on one of the others.
 ///
 /// # Errors
 /// The first record that is not of that shape; a property that comes twice; a
