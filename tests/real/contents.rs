@@ -303,6 +303,29 @@ fn a_line_forged_in_a_property_gives_the_clone_nothing_its_source_has_not() {
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
+fn lines_forged_in_a_mountpoint_are_a_mountpoint() {
+    let machine = Machine::new();
+    let old = machine.name("ROOT/old");
+    for child in ["v", "w"] {
+        let child = format!("{old}/{child}");
+        sh("zfs", &["create", "-u", "-o", "canmount=noauto", &child]);
+    }
+    let path = format!(
+        "/x\tmountpoint\n{old}/w\tsetuid\tlocal\toff\tsetuid\n{old}/w\tmountpoint\tlocal\t/y"
+    );
+    let setting = format!("mountpoint={path}");
+    sh("zfs", &["set", &setting, &format!("{old}/v")]);
+    machine.run(&["create", "-e", "old", "new"]).succeeds();
+    assert_eq!(machine.get("ROOT/new/w", "setuid"), "on");
+    let mountpoint = machine.get("ROOT/new/w", "mountpoint");
+    assert!(mountpoint.ends_with("/w"), "{mountpoint}");
+    let mountpoint = machine.get("ROOT/new/v", "mountpoint");
+    assert_eq!(mountpoint, machine.get("ROOT/old/v", "mountpoint"));
+    assert!(mountpoint.contains("setuid"), "{mountpoint}");
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
 fn a_description_set_by_hand_with_tabs_and_newlines_does_not_break_the_listing() {
     let machine = Machine::new();
     machine.clone_of("old", "new");

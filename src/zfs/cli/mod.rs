@@ -28,6 +28,19 @@ use crate::sys::command::{self, Finished};
 /// The channel program behind [`Zfs::properties`].
 const USER_PROPERTIES: &str = concat!(include_str!("hex.lua"), include_str!("user_properties.lua"));
 
+/// The native properties whose values are text that is not checked, or hardly.
+const TEXTS: [&str; 9] = [
+    "context",
+    "defcontext",
+    "fscontext",
+    "keylocation",
+    "mlslabel",
+    "mountpoint",
+    "rootcontext",
+    "sharenfs",
+    "sharesmb",
+];
+
 /// The most a channel program may be given (zfs-program(8)).
 const INSTRUCTION_LIMIT: &str = "100000000";
 
@@ -181,10 +194,16 @@ impl Cli {
         parse::properties(&self.zfs(&attempted, &arguments)?).map_err(unexpected(&attempted))
     }
 
-    /// The user properties, whose names only a channel program can tell.
-    fn user_properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
+    /// The user properties, whose names only a channel program can tell, and
+    /// the native ones `also`.
+    fn user_properties(
+        &self,
+        root: &DatasetName,
+        also: &[String],
+    ) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
         let attempted = format!("read the user properties of {root}");
-        let arguments = vec![root.to_string()];
+        let mut arguments = vec![root.to_string()];
+        arguments.extend_from_slice(also);
         let output =
             self.read_only_program(&attempted, &root.pool(), USER_PROPERTIES, arguments)?;
         parse::user_properties(&output).map_err(unexpected(&attempted))
@@ -268,9 +287,14 @@ impl Zfs for Cli {
         if settable.is_empty() {
             return self.get(root, "all");
         }
+        // Nobody can write a line into a value that is a number or a word.
+        let (texts, plain): (Vec<String>, Vec<String>) = settable
+            .iter()
+            .cloned()
+            .partition(|name| TEXTS.contains(&name.as_str()));
         let (native, user) = std::thread::scope(|scope| {
-            let user = scope.spawn(|| self.user_properties(root));
-            (self.get(root, &settable.join(",")), user.join())
+            let user = scope.spawn(|| self.user_properties(root, &texts));
+            (self.get(root, &plain.join(",")), user.join())
         });
         let mut found = native?;
         let user = user.unwrap_or_else(|_| {

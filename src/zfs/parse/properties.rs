@@ -11,9 +11,11 @@ pub const PROPERTY_COLUMNS: &str = "name,property,source,value,property";
 
 /// Reads `zfs get -Hp -r -s local,received -o` [`PROPERTY_COLUMNS`].
 ///
-/// A value made to look like records can still make the same property appear
-/// on the dataset that comes next, or on one on which nothing is set and which
-/// would come before that in the order of names; never on one of the others.
+/// A value made to look like records can make properties appear on datasets
+/// that come after its own and do not have them set; it changes none that is
+/// set, and adds nothing to those before. So text that anybody may set is asked
+/// for otherwise ([`user_properties`](super::user_properties)) wherever that is
+/// possible.
 ///
 /// # Errors
 /// The first record that is not of that shape; a property that comes twice; a
