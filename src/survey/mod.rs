@@ -7,8 +7,10 @@
 
 mod find;
 mod take;
+pub mod trial;
 
 pub use take::Around;
+pub use trial::{FellBack, Trial};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
