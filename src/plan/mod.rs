@@ -3,6 +3,7 @@
 //!
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
 //!   [`rollback`], [`snapshot`], [`label`], [`init`]: one per request.
+//! - [`provisional`]: an activation on trial, or for one boot.
 //! - [`recover`]: what to do about an operation that did not end.
 //! - [`graph`]: what promotions do to who hangs on whom.
 //! - [`action`]: what a step does; `conditions`, `record`: what requests share.
@@ -15,6 +16,7 @@ pub mod destroy;
 pub mod graph;
 pub mod init;
 pub mod label;
+pub mod provisional;
 mod record;
 pub mod recover;
 pub mod rename;
