@@ -13,7 +13,7 @@ pub(super) fn versions(one: &str, other: &str) -> Ordering {
     let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();
     let (mut one, mut other) = (one.as_slice(), other.as_slice());
-    fn drop_while<'a>(mut text: &'a [char], drop: impl Fn(&char) -> bool) -> &'a [char] {
+    fn drop_while(mut text: &[char], drop: impl Fn(&char) -> bool) -> &[char] {
         while let Some((first, rest)) = text.split_first() {
             if !drop(first) {
                 break;

@@ -17,12 +17,14 @@ uefi() {
 }
 
 # own_loader: the same firmware, and no kernel is handed in: it starts what it finds on the disk's own
-# ESP, and the loader there starts what that decides.
+# ESP, and the loader there starts what that decides. One processor: of two that the firmware has
+# started the kernel has lost the first one's timer on a busy host.
 own_loader() {
     local word kept=() passed=
     for word in "${QEMU[@]}"; do
         case $word in
             -kernel | -initrd | -append) passed=1 ;;
+            -smp) kept+=(-smp 1) passed=1 ;;
             *) if [ -n "$passed" ]; then passed=; else kept+=("$word"); fi ;;
         esac
     done

@@ -30,7 +30,7 @@ check_is "the loader is systemd-boot" systemd-boot sh -c 'beadm-rs status -H | s
 check_is "list marks debian as running and next" NR sh -c 'beadm-rs list -H | cut -f 2'
 check "create" beadm-rs create new
 echo 'default debian.conf' >>/boot/efi/loader/loader.conf
-check_is "a default that is set is refused" 3 sh -c 'beadm-rs activate --no-trial new >&2; echo $?'
+check_is "a default that is set is refused" 3 sh -c 'beadm-rs activate --no-trial new >/dev/null 2>&1; echo $?'
 sed -i /default/d /boot/efi/loader/loader.conf
 check "activate for good" beadm-rs activate --no-trial new
 check_is "the pool's bootfs follows" rpool/ROOT/new zpool get -H -o value bootfs rpool
@@ -54,7 +54,7 @@ stage trial 600 <<'GUEST' || return
 flags() { beadm-rs list -H | awk -F '\t' -v be="$1" '$1 == be { print $2 }'; }
 check_is "debian is the root again" rpool/ROOT/debian findmnt -no SOURCE /
 check "create another one" beadm-rs create tried
-check_is "what cannot confirm is not tried" 3 sh -c 'beadm-rs activate tried >&2; echo $?'
+check_is "what cannot confirm is not tried" 3 sh -c 'beadm-rs activate tried >/dev/null 2>&1; echo $?'
 beadm-rs mount tried /mnt/tried
 touch /mnt/tried/etc/systemd/system/beadm-rs-confirm.service
 beadm-rs unmount tried
@@ -85,8 +85,28 @@ check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"d
 finish reboot
 GUEST
 
-stage broken 600 <<'GUEST' || return
+stage interrupted 1800 <<'GUEST' || return
+boots() { beadm-rs list -H | awk -F '\t' '$2 ~ /R/ { print $1 }'; }
+agree() {
+    [ "rpool/ROOT/$(boots)" = "$(zpool get -H -o value bootfs rpool)" ] &&
+        beadm-rs status -H | grep -q '^unfinished.nothing$' &&
+        [ -z "$(find /boot/efi -name '*.new')" ]
+}
 check_is "debian is the root after one boot" rpool/ROOT/debian findmnt -no SOURCE /
+for place in promote:after stage-kernel:after stage-initramfs:before stage-entry:before stage-entry:after \
+    commit:before commit:after bootfs:after tidy:before tidy:after finish:before; do
+    BEADM_RS_FAIL=activate/$place=kill beadm-rs activate --no-trial new >/dev/null 2>&1
+    check "killed at $place it is interrupted" sh -c 'beadm-rs status -H | grep -q "^unfinished.*interrupted"'
+    beadm-rs recover >/dev/null 2>&1
+    check "killed at $place the loader and the pool agree" agree
+    beadm-rs activate --no-trial debian >/dev/null 2>&1
+done
+check_is "debian boots next" debian boots
+finish reboot
+GUEST
+
+stage broken 600 <<'GUEST' || return
+check_is "debian is the root" rpool/ROOT/debian findmnt -no SOURCE /
 mkdir -p /etc/beadm-rs
 printf '[boot]\ntries = 1\n' >/etc/beadm-rs/config.toml
 check "create" beadm-rs create broken
@@ -95,7 +115,7 @@ touch /mnt/broken/etc/systemd/system/beadm-rs-confirm.service
 # Debian's initramfs would take the shell for an init.
 rm /mnt/broken/usr/sbin/init /mnt/broken/usr/bin/sh
 beadm-rs unmount broken
-check_is "what has no init is refused" 3 sh -c 'beadm-rs activate broken >&2; echo $?'
+check_is "what has no init is refused" 3 sh -c 'beadm-rs activate broken >/dev/null 2>&1; echo $?'
 check "activate without a look" beadm-rs activate --no-check broken
 check_is "its entry has one try" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+1.conf"'
 finish reboot
