@@ -3,7 +3,8 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::boot::{Bootfs, Loader};
+use crate::boot::{self, Loader};
+use crate::config::Config;
 use crate::os::Platform;
 use crate::os::linux::Linux;
 use crate::zfs::cli::Cli;
@@ -24,6 +25,8 @@ pub struct Host {
     pub altroot: Option<Utf8PathBuf>,
     /// It is a simulation, not a machine.
     pub simulated: bool,
+    /// What its administrator wants.
+    pub config: Config,
 }
 
 impl Host {
@@ -34,14 +37,16 @@ impl Host {
     pub fn real(
         beroot: Option<DatasetName>,
         altroot: Option<Utf8PathBuf>,
+        config: Config,
     ) -> crate::zfs::Result<Self> {
         Ok(Self {
             zfs: Box::new(engine()?),
             platform: Box::new(Linux::default()),
-            loader: Box::new(Bootfs),
+            loader: boot::find(&config.boot, Box::new(Linux::default()), altroot.as_deref()),
             beroot,
             altroot,
             simulated: false,
+            config,
         })
     }
 
@@ -59,13 +64,15 @@ impl Host {
     /// A simulated machine.
     #[must_use]
     pub fn of_simulation(sim: Sim, beroot: Option<DatasetName>) -> Self {
+        let config = Config::default();
         Self {
             zfs: Box::new(sim.clone()),
-            platform: Box::new(sim),
-            loader: Box::new(Bootfs),
+            platform: Box::new(sim.clone()),
+            loader: boot::find(&config.boot, Box::new(sim), None),
             beroot,
             altroot: None,
             simulated: true,
+            config,
         }
     }
 }

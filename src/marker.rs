@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::survey::trial;
 use crate::zfs::{Guid, PREFIX};
 
 /// The text of a marker on the object with that guid; `None` where there is
@@ -19,7 +20,7 @@ pub fn read<'a>(marks: &'a BTreeMap<String, String>, key: &str, own: Guid) -> Op
 }
 
 /// The marks that hold what this program never writes: characters that are none
-/// of a line of text, or on their own object no number where one belongs.
+/// of a line of text, or on their own object no number or record where one belongs.
 /// Somebody else wrote them. A record that cannot be read stops changes, and is
 /// told by itself; a description may be anything.
 pub fn not_understood(
@@ -35,6 +36,7 @@ pub fn not_understood(
             let text = read(marks, key, own);
             value.contains(|c: char| c.is_control() || c == char::REPLACEMENT_CHARACTER)
                 || (number && text.is_some_and(|text| text.parse::<u64>().is_err()))
+                || text.is_some_and(|text| trial::is_damaged(key, text))
         })
 }
 
@@ -88,6 +90,11 @@ mod tests {
             ("op", "17 {}\n", false),
             ("confirmed", "17 \u{fffd}", false),
             ("schema", "17 one", false),
+            ("trial", "17 yes", false),
+            ("trial", "18 yes", true),
+            // A newer program's.
+            ("trial", r#"17 {"version":2}"#, true),
+            ("fell-back", r#"17 {"version":1}"#, false),
             ("exclude", "perhaps", true),
             ("description", "a\tb\n", true),
         ] {

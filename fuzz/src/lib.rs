@@ -11,5 +11,5 @@ pub use listings::{
     holds, pools, program, properties, properties_values, send_size, settable, tree, tree_values,
     user_properties,
 };
-pub use records::{intent, marker, names};
+pub use records::{intent, marker, names, trial};
 pub use simulator::sim_state;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use beadm_rs::be::name::{BeName, NewBeName};
 use beadm_rs::intent::Intent;
 use beadm_rs::marker;
+use beadm_rs::survey::{FellBack, Trial};
 use beadm_rs::zfs::{DatasetName, Guid, PoolName, SnapshotName};
 
 /// What was read is written as it was read.
@@ -15,6 +16,21 @@ pub fn intent(data: &[u8]) {
         assert_eq!(Intent::decode(&written).as_ref(), Ok(&intent));
         assert!(!intent.undertaking.command().is_empty());
         let _ = intent.undertaking.object();
+    }
+}
+
+/// What was read is written as it was read, and is never both records.
+pub fn trial(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (trial, fell_back) = (Trial::decode(&text), FellBack::decode(&text));
+    assert!(trial.is_err() || fell_back.is_err());
+    if let Ok(trial) = trial {
+        assert_eq!(Trial::decode(&trial.encode()), Ok(trial));
+    }
+    if let Ok(fell_back) = fell_back {
+        let written = fell_back.encode();
+        assert!(!written.contains(|c: char| c.is_ascii_control()));
+        assert_eq!(FellBack::decode(&written), Ok(fell_back));
     }
 }
 

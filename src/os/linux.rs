@@ -2,6 +2,7 @@
 
 mod device;
 pub mod init;
+mod loader;
 mod private;
 mod run;
 mod tree;
@@ -20,6 +21,7 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
 use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
+use super::loader::LoaderPartition;
 use super::mountinfo::{self, Entry};
 use super::{
     EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace,
@@ -429,6 +431,30 @@ impl Platform for Linux {
                 detail: "the thread that did it panicked".to_owned(),
             })
         })
+    }
+
+    fn partitions(
+        &self,
+        root: &Utf8Path,
+        named: Option<&Utf8Path>,
+    ) -> Result<Vec<LoaderPartition>> {
+        loader::partitions(self, root, named)
+    }
+
+    fn open_partition(&self, directory: &Utf8Path) -> Result<Dir> {
+        loader::open_partition(directory)
+    }
+
+    fn make_durable(&self, partition: &Dir) -> Result<()> {
+        loader::make_durable(partition)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        loader::variable(name)
+    }
+
+    fn set_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
+        loader::set_variable(name, value)
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {

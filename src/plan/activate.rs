@@ -1,20 +1,20 @@
 //! The switch to another environment, and the way back.
 //!
-//! At the level of the pool, for a loader that cannot count tries: what was
-//! confirmed before is recorded and the whole tree promoted, in one
-//! transaction group; then the loader's one write, last. `canmount` is never
-//! touched. The places of what comes with other loaders are marked below:
-//! synchronization goes before staging, trial entries are the loader's commit.
+//! For good, at the level of the pool: what was confirmed before is recorded and
+//! the whole tree promoted, in one transaction group; then the loader's one
+//! write. On trial, or for one boot, that write is all that moves. `canmount` is
+//! never touched. Synchronization has its place before staging.
 
 use std::collections::BTreeSet;
 
 use super::graph::{Blocked, Graph};
+use super::provisional::{self, mark, noted, records, unmark};
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, environment, finished, fits, intent_clear,
     intent_mark, pools_of, unlocked,
 };
 use crate::be::{BeName, BootEnvironment};
-use crate::boot::Loader;
+use crate::boot::{Loader, Switch};
 use crate::check::finding::KERNEL_MISSING;
 use crate::check::{Finding, Severity};
 use crate::intent::{MAX_BYTES, Undertaking};
@@ -64,12 +64,27 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
             request.name
         )));
     }
+    // What is known to work is not tried again, and what runs, does.
+    let tried = survey.capabilities.counting
+        && !request.no_trial
+        && !target.is_running()
+        && !target.is_last_good();
+    let how = match (request.once, tried) {
+        (true, _) => Switch::Once,
+        (false, true) => Switch::Trial {
+            tries: loader.tries(),
+        },
+        (false, false) => Switch::Good,
+    };
     // What cannot be opened here is not known to boot. The way back needs no
     // key: ZFS promotes without one, and after the promotion of a clone of an
     // encryption root says of both sides that theirs is not there, until it is
     // loaded again.
     if !target.is_running() {
         unlocked(&attempted, &target)?;
+    }
+    if how != Switch::Good {
+        return provisional::plan(survey, loader, &attempted, &target, how);
     }
     // Going back to the running one, or staying, keeps its own record.
     let record = (!target.is_running())
@@ -195,7 +210,14 @@ pub fn failback_target(survey: &Survey) -> Result<BootEnvironment<'_>, Refusal> 
     } else {
         format!("beadm-rs activate one of: {others}")
     };
-    let Some(guid) = current.failback() else {
+    // What is tried has no record of its own yet.
+    let tried = survey
+        .trial()
+        .ok()
+        .flatten()
+        .filter(|trial| trial.target == current.guid())
+        .map(|trial| trial.back);
+    let Some(guid) = tried.or_else(|| current.failback()) else {
         return Err(Refusal::new(
             attempted,
             format!(
@@ -282,20 +304,16 @@ fn switch(
     finished(survey, attempted, target)?;
     let pools = pools_of(target);
     changeable(survey, attempted, &pools)?;
-    if let Some(why) = target.unbootable() {
-        return Err(Refusal::new(
-            attempted,
-            format!("{} cannot be booted: {why}", target.name()),
-        )
-        .remedy(format!("zfs get mountpoint,canmount {}", target.root.name)));
-    }
+    bootable(attempted, target)?;
     let promotions = promotions(survey, attempted, target)?;
     let guid = target.guid();
     let mut plan = Plan::new(survey, "activate");
     let rests = promotions.operations.is_empty()
         && target.is_next()
         && target.is_last_good()
-        && survey.boot.once.is_none();
+        && survey.boot.once.is_none()
+        && survey.boot.trial.is_none()
+        && records(survey).is_empty();
     if rests {
         plan.outcome = format!("{} boots next already; nothing changed", target.name());
         return Ok(plan);
@@ -306,6 +324,9 @@ fn switch(
             target: guid,
             back: guids(survey, &promotions.back),
             failback: target.failback(),
+            switch: Switch::Good,
+            loader: noted(survey),
+            records: records(survey),
         },
     );
     let intent = if bytes > MAX_BYTES {
@@ -317,6 +338,9 @@ fn switch(
                 target: guid,
                 back: Vec::new(),
                 failback: target.failback(),
+                switch: Switch::Good,
+                loader: noted(survey),
+                records: records(survey),
             },
         );
         fits(attempted, bytes)?;
@@ -340,6 +364,10 @@ fn switch(
             if let Some(before) = record {
                 operations.push(failback_mark(target, Some(before)));
                 undo.push(failback_mark(target, target.failback()));
+            }
+            for (key, text) in records(survey) {
+                operations.push(unmark(survey, &key));
+                undo.push(mark(survey, &key, text));
             }
             undo.push(intent_clear(survey));
         }
@@ -369,8 +397,12 @@ fn switch(
             }]));
     }
     // Synchronization (the decision, its snapshots, the carrying) goes here.
-    plan.steps.extend(loader.stage(survey, target.root));
-    plan.steps.push(loader.commit(survey, target.root));
+    plan.steps
+        .extend(loader.stage(survey, target.root, Switch::Good)?);
+    plan.steps
+        .push(loader.commit(survey, target.root, Switch::Good)?);
+    plan.steps
+        .extend(loader.after(survey, target.root, Switch::Good));
     plan.transact(
         "finish",
         &survey.beroot.pool(),
@@ -385,6 +417,17 @@ fn switch(
     );
     plan.outcome = outcome(survey, target, record);
     Ok(plan)
+}
+
+pub(super) fn bootable(attempted: &str, target: &BootEnvironment<'_>) -> Result<(), Refusal> {
+    match target.unbootable() {
+        None => Ok(()),
+        Some(why) => Err(Refusal::new(
+            attempted,
+            format!("{} cannot be booted: {why}", target.name()),
+        )
+        .remedy(format!("zfs get mountpoint,canmount {}", target.root.name))),
+    }
 }
 
 fn outcome(survey: &Survey, target: &BootEnvironment<'_>, record: Option<Guid>) -> String {

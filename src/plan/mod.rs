@@ -3,6 +3,7 @@
 //!
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
 //!   [`rollback`], [`snapshot`], [`label`], [`init`]: one per request.
+//! - [`provisional`]: an activation on trial, or for one boot.
 //! - [`recover`]: what to do about an operation that did not end.
 //! - [`graph`]: what promotions do to who hangs on whom.
 //! - [`action`]: what a step does; `conditions`, `record`: what requests share.
@@ -15,6 +16,7 @@ pub mod destroy;
 pub mod graph;
 pub mod init;
 pub mod label;
+pub mod provisional;
 mod record;
 pub mod recover;
 pub mod rename;
@@ -150,7 +152,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(attempted: impl fmt::Display, reason: impl fmt::Display) -> Self {
+    pub(crate) fn new(attempted: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self {
             attempted: attempted.to_string(),
             reason: reason.to_string(),
@@ -158,7 +160,7 @@ impl Refusal {
         }
     }
 
-    fn remedy(mut self, remedy: impl fmt::Display) -> Self {
+    pub(crate) fn remedy(mut self, remedy: impl fmt::Display) -> Self {
         self.remedy = Some(remedy.to_string());
         self
     }

@@ -7,8 +7,10 @@
 
 mod find;
 mod take;
+pub mod trial;
 
 pub use take::Around;
+pub use trial::{FellBack, Trial};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -255,7 +257,8 @@ impl Survey {
         self.beroot_mark("confirmed")?.parse().ok()
     }
 
-    fn beroot_mark(&self, key: &str) -> Option<&str> {
+    /// The text of a mark on the beroot.
+    pub(crate) fn beroot_mark(&self, key: &str) -> Option<&str> {
         let beroot = self.datasets.get(&self.beroot)?;
         marker::read(&beroot.marks, key, beroot.guid)
     }

@@ -248,13 +248,15 @@ pub struct Snapshot {
 ///
 /// `description` stands last: it is the one whose value a person writes, and in
 /// a tab-separated listing the last column may hold anything.
-pub const SURVEYED: [&str; 7] = [
+pub const SURVEYED: [&str; 9] = [
     "op",
     "confirmed",
     "failback",
     "pinned",
     "exclude",
     "schema",
+    "trial",
+    "fell-back",
     "description",
 ];
 

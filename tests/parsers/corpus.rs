@@ -8,7 +8,7 @@ use super::properties;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 17] = [
+const TARGETS: [Target; 18] = [
     ("fstab", properties::fstab),
     ("holds", properties::holds),
     ("intent", properties::intent),
@@ -25,6 +25,7 @@ const TARGETS: [Target; 17] = [
     ("sim_state", sim_state),
     ("tree", properties::tree),
     ("tree_values", properties::tree_values),
+    ("trial", properties::trial),
     ("user_properties", properties::user_properties),
 ];
 

@@ -125,20 +125,22 @@ fn every_settable_property_asked_for_is_one_of_the_release() {
 }
 
 #[test]
-fn the_columns_asked_for_are_those_the_fixtures_were_recorded_with() {
+fn the_columns_asked_for_are_those_of_the_fixtures() {
     assert_eq!(
         parse::tree_columns(&[]),
         "name,type,guid,createtxg,creation,used,referenced,written,origin,canmount,mounted,\
          readonly,encryptionroot,keystatus,receive_resume_token,clones,userrefs,mountpoint,guid,\
          org.beadm-rs:op,org.beadm-rs:confirmed,org.beadm-rs:failback,org.beadm-rs:pinned,\
-         org.beadm-rs:exclude,org.beadm-rs:schema,guid,org.beadm-rs:description,name"
+         org.beadm-rs:exclude,org.beadm-rs:schema,org.beadm-rs:trial,\
+         org.beadm-rs:fell-back,guid,org.beadm-rs:description,name"
     );
     assert_eq!(
         parse::tree_columns(lacking("illumos-2016")),
         "name,type,guid,createtxg,creation,used,referenced,written,origin,canmount,mounted,\
          readonly,clones,userrefs,mountpoint,guid,\
          org.beadm-rs:op,org.beadm-rs:confirmed,org.beadm-rs:failback,org.beadm-rs:pinned,\
-         org.beadm-rs:exclude,org.beadm-rs:schema,guid,org.beadm-rs:description,name"
+         org.beadm-rs:exclude,org.beadm-rs:schema,org.beadm-rs:trial,\
+         org.beadm-rs:fell-back,guid,org.beadm-rs:description,name"
     );
     assert_eq!(
         parse::PROPERTY_COLUMNS,
