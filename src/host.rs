@@ -4,6 +4,7 @@
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::boot::{Bootfs, Loader};
+use crate::config::Config;
 use crate::os::Platform;
 use crate::os::linux::Linux;
 use crate::zfs::cli::Cli;
@@ -24,6 +25,8 @@ pub struct Host {
     pub altroot: Option<Utf8PathBuf>,
     /// It is a simulation, not a machine.
     pub simulated: bool,
+    /// What its administrator wants.
+    pub config: Config,
 }
 
 impl Host {
@@ -34,6 +37,7 @@ impl Host {
     pub fn real(
         beroot: Option<DatasetName>,
         altroot: Option<Utf8PathBuf>,
+        config: Config,
     ) -> crate::zfs::Result<Self> {
         Ok(Self {
             zfs: Box::new(engine()?),
@@ -42,6 +46,7 @@ impl Host {
             beroot,
             altroot,
             simulated: false,
+            config,
         })
     }
 
@@ -66,6 +71,7 @@ impl Host {
             beroot,
             altroot: None,
             simulated: true,
+            config: Config::default(),
         }
     }
 }

@@ -25,6 +25,7 @@
 //!
 //! On what:
 //! - [`host`]: the machine: its ZFS, operating system and loader
+//! - [`config`]: what the administrator wants of it
 //! - [`zfs`]: the engine trait, the engine over `zfs` and `zpool`, the simulator
 //! - [`os`]: mounts and the lock
 //! - [`boot`]: boot loaders
@@ -38,6 +39,7 @@ pub mod be;
 pub mod boot;
 pub mod check;
 pub mod cli;
+pub mod config;
 pub mod diff;
 pub mod execute;
 pub mod health;

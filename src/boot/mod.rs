@@ -1,12 +1,13 @@
 //! What makes the machine boot one environment and not another.
 //!
-//! One trait, [`Loader`]. The one here, [`Bootfs`], stands for every loader
-//! that follows the pool's `bootfs` property and can neither count tries nor
-//! boot something once. Loaders with entries of their own put their steps in
+//! One trait, [`Loader`]. [`Bootfs`] stands for every loader that follows the
+//! pool's `bootfs` property and can neither count tries nor boot something
+//! once. Loaders with entries of their own put their steps in
 //! [`Loader::stage`] and [`Loader::commit`]: the places in the plan of an
 //! activation are the same.
 
-use crate::plan::{Action, Step};
+use crate::config;
+use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Pool};
 
@@ -18,6 +19,33 @@ pub struct BootState {
     pub next: Option<DatasetName>,
     /// The root of the environment that boots once, at the next boot.
     pub once: Option<DatasetName>,
+    /// An environment whose tries the loader counts.
+    pub trial: Option<TrialEntry>,
+}
+
+/// An environment the loader tries a number of times, as it stands in its entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialEntry {
+    /// The root of the environment.
+    pub dataset: DatasetName,
+    /// How many tries there are left; with none left it does not boot next.
+    pub tries_left: u32,
+    /// How many were made.
+    pub tries_done: u32,
+}
+
+/// How a target is to boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// From now on.
+    Good,
+    /// So many times, then the last good one again, unless it is confirmed.
+    Trial {
+        /// How many times.
+        tries: u32,
+    },
+    /// At the next boot, and only then.
+    Once,
 }
 
 /// What a loader can do beside booting a default.
@@ -37,14 +65,40 @@ pub trait Loader: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// How many tries a trial gets.
+    fn tries(&self) -> u32 {
+        config::TRIES
+    }
+
     /// What it will do at the next boot.
     fn state(&self, beroot: &DatasetName, pools: &[Pool]) -> BootState;
 
     /// The steps that make its files ready; nothing changes for the next boot yet.
-    fn stage(&self, survey: &Survey, target: &Dataset) -> Vec<Step>;
+    ///
+    /// # Errors
+    /// Why the target cannot be made to boot so.
+    fn stage(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        switch: Switch,
+    ) -> Result<Vec<Step>, Refusal>;
 
     /// The one write after which the target boots.
-    fn commit(&self, survey: &Survey, target: &Dataset) -> Step;
+    ///
+    /// # Errors
+    /// Why the target cannot be made to boot so.
+    fn commit(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Result<Step, Refusal>;
+
+    /// Its part of a confirmation: the target, which was on trial, boots from
+    /// now on.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    fn confirm(&self, survey: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal>;
+
+    /// The steps that take away what it has of an environment that goes.
+    fn forget(&self, survey: &Survey, gone: &Dataset) -> Vec<Step>;
 }
 
 /// A loader that boots what the pool's `bootfs` names.
@@ -70,15 +124,20 @@ impl Loader for Bootfs {
                 .find(|pool| pool.name == beroot.pool())
                 .and_then(|pool| pool.bootfs.clone())
                 .filter(|bootfs| bootfs.parent().as_ref() == Some(beroot)),
-            once: None,
+            ..BootState::default()
         }
     }
 
-    fn stage(&self, _survey: &Survey, _target: &Dataset) -> Vec<Step> {
-        Vec::new()
+    fn stage(
+        &self,
+        _survey: &Survey,
+        _target: &Dataset,
+        _switch: Switch,
+    ) -> Result<Vec<Step>, Refusal> {
+        Ok(Vec::new())
     }
 
-    fn commit(&self, survey: &Survey, target: &Dataset) -> Step {
+    fn commit(&self, survey: &Survey, target: &Dataset, _switch: Switch) -> Result<Step, Refusal> {
         let pool = target.name.pool();
         let before = survey.pools.get(&pool).and_then(|pool| pool.bootfs.clone());
         let undo = vec![Action::SetBootfs {
@@ -89,6 +148,14 @@ impl Loader for Bootfs {
             pool,
             dataset: Some(target.name.clone()),
         };
-        Step::new("commit", action).undone_by(undo).commits()
+        Ok(Step::new("commit", action).undone_by(undo).commits())
+    }
+
+    fn confirm(&self, _survey: &Survey, _target: &Dataset) -> Result<Vec<Step>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn forget(&self, _survey: &Survey, _gone: &Dataset) -> Vec<Step> {
+        Vec::new()
     }
 }

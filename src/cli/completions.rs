@@ -9,6 +9,7 @@ use std::io;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::Shells;
 
+use crate::config::Config;
 use crate::host::Host;
 use crate::survey::{Scope, Survey};
 
@@ -40,7 +41,7 @@ pub(super) fn environments(begun: &OsStr) -> Vec<CompletionCandidate> {
         Some(directory) => Host::simulated(directory.as_str().into(), beroot),
         None => {
             let altroot = given(&["-R", "--altroot"]).map(Into::into);
-            Host::real(beroot, altroot)
+            Host::real(beroot, altroot, Config::load().unwrap_or_default())
         }
     };
     let Ok(host) = host else {

@@ -114,6 +114,12 @@ impl From<Refusal> for Trouble {
     }
 }
 
+impl From<crate::config::ConfigError> for Trouble {
+    fn from(error: crate::config::ConfigError) -> Self {
+        Self::refused(error).remedy("put it right, or move it away: everything in it has a default")
+    }
+}
+
 impl From<crate::zfs::Error> for Trouble {
     fn from(error: crate::zfs::Error) -> Self {
         let trouble = Self::new(exit_of(error.kind), &error);

@@ -33,6 +33,7 @@ use camino::Utf8PathBuf;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::be::BeName;
+use crate::config::Config;
 use crate::host::Host;
 use crate::zfs::{DatasetName, NameError};
 use context::Context;
@@ -305,7 +306,10 @@ fn log(verbose: u8) {
 fn host(global: &Global) -> Result<Host, Trouble> {
     let host = match &global.sim {
         Some(directory) => Host::simulated(directory, global.beroot.clone()),
-        None => Host::real(global.beroot.clone(), global.altroot.clone()),
+        None => {
+            let config = Config::load()?;
+            Host::real(global.beroot.clone(), global.altroot.clone(), config)
+        }
     };
     Ok(host?)
 }

@@ -14,7 +14,7 @@ use super::{
     intent_mark, pools_of, unlocked,
 };
 use crate::be::{BeName, BootEnvironment};
-use crate::boot::Loader;
+use crate::boot::{Loader, Switch};
 use crate::check::finding::KERNEL_MISSING;
 use crate::check::{Finding, Severity};
 use crate::intent::{MAX_BYTES, Undertaking};
@@ -369,8 +369,10 @@ fn switch(
             }]));
     }
     // Synchronization (the decision, its snapshots, the carrying) goes here.
-    plan.steps.extend(loader.stage(survey, target.root));
-    plan.steps.push(loader.commit(survey, target.root));
+    plan.steps
+        .extend(loader.stage(survey, target.root, Switch::Good)?);
+    plan.steps
+        .push(loader.commit(survey, target.root, Switch::Good)?);
     plan.transact(
         "finish",
         &survey.beroot.pool(),

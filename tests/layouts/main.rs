@@ -85,7 +85,7 @@ fn survey(look: &Look, beroot: &DatasetName) -> Survey {
         running: look.root.clone(),
         boot: BootState {
             next: look.pools[&beroot.pool()].bootfs.clone(),
-            once: None,
+            ..BootState::default()
         },
         capabilities: Capabilities {
             counting: false,

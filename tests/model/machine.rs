@@ -143,5 +143,6 @@ pub fn faulty_host(faulty: &super::fault::Faulty) -> Host {
         beroot: Some(dataset("rpool/ROOT")),
         altroot: altroot(faulty.sim()),
         simulated: true,
+        config: Default::default(),
     }
 }

@@ -1,0 +1,206 @@
+//! What the administrator says in `/etc/beadm-rs/config.toml`; everything in it
+//! may be left out.
+//!
+//! ```toml
+//! [boot]
+//! loader = "auto"      # or "systemd-boot", "bootfs"
+//! esp = "/boot/efi"    # where the loader's partition is mounted; found by itself
+//! tries = 3            # how often a trial is booted before the last good one
+//! ```
+
+use std::fs;
+use std::io;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use serde::Deserialize;
+
+/// Where it is.
+pub const PATH: &str = "/etc/beadm-rs/config.toml";
+
+/// More is no configuration, bytes.
+const LIMIT: u64 = 1 << 20;
+
+/// The configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The loader.
+    pub boot: Boot,
+}
+
+/// `[boot]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Boot {
+    /// Which loader starts this machine.
+    pub loader: LoaderName,
+    /// Where the EFI system partition is mounted; looked for where it is not said.
+    pub esp: Option<Utf8PathBuf>,
+    /// How often a trial is booted before the last good one returns.
+    #[serde(deserialize_with = "tries")]
+    pub tries: u32,
+}
+
+/// How often a trial is booted where nothing else is said.
+pub const TRIES: u32 = 3;
+
+/// More tries than this are no trial any more.
+const MOST_TRIES: u32 = 99;
+
+impl Default for Boot {
+    fn default() -> Self {
+        Self {
+            loader: LoaderName::Auto,
+            esp: None,
+            tries: TRIES,
+        }
+    }
+}
+
+/// Which loader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoaderName {
+    /// The one this machine is seen to have been started by.
+    #[default]
+    Auto,
+    /// systemd-boot.
+    SystemdBoot,
+    /// Whatever follows the pool's `bootfs`.
+    Bootfs,
+}
+
+fn tries<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let tries = u32::deserialize(deserializer)?;
+    if (1..=MOST_TRIES).contains(&tries) {
+        Ok(tries)
+    } else {
+        Err(serde::de::Error::custom(format!(
+            "tries is {tries}, and can be 1 to {MOST_TRIES}"
+        )))
+    }
+}
+
+/// Why the configuration cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It is there and cannot be read.
+    #[error("cannot read {path}: {cause}")]
+    Read {
+        /// Its path.
+        path: Utf8PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// It says what this program does not understand.
+    #[error("cannot follow {path}: {detail}")]
+    Meaning {
+        /// Its path.
+        path: Utf8PathBuf,
+        /// What, and in which line.
+        detail: String,
+    },
+}
+
+impl Config {
+    /// Reads this machine's; what says nothing where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be read or says something unknown.
+    pub fn load() -> Result<Self, ConfigError> {
+        Self::load_from(Utf8Path::new(PATH))
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read or says something unknown.
+    pub fn load_from(path: &Utf8Path) -> Result<Self, ConfigError> {
+        let read = |cause| ConfigError::Read {
+            path: path.to_owned(),
+            cause,
+        };
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.len() > LIMIT => {
+                return Err(read(io::Error::other("it is longer than 1 MiB")));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            _ => {}
+        }
+        let text = fs::read_to_string(path).map_err(read)?;
+        Self::parse(&text).map_err(|detail| ConfigError::Meaning {
+            path: path.to_owned(),
+            detail,
+        })
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// What it says that this program does not understand, and where.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        match &config.boot.esp {
+            Some(esp) if !esp.is_absolute() => Err(format!("esp is {esp}, not an absolute path")),
+            _ => Ok(config),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_may_be_left_out() {
+        for text in ["", "[boot]", "# nothing\n"] {
+            assert_eq!(Config::parse(text), Ok(Config::default()), "{text}");
+        }
+        let boot = Config::default().boot;
+        assert_eq!(
+            (boot.loader, boot.esp, boot.tries),
+            (LoaderName::Auto, None, 3)
+        );
+    }
+
+    #[test]
+    fn what_is_said_is_followed() {
+        let text = "[boot]\nloader = \"systemd-boot\"\nesp = \"/boot/efi\"\ntries = 1\n";
+        let boot = Config::parse(text).unwrap().boot;
+        assert_eq!(boot.loader, LoaderName::SystemdBoot);
+        assert_eq!(boot.esp.as_deref(), Some(Utf8Path::new("/boot/efi")));
+        assert_eq!(boot.tries, 1);
+    }
+
+    #[test]
+    fn what_is_unknown_is_named() {
+        for (text, named) in [
+            ("[boot]\nlader = \"auto\"\n", "`lader`"),
+            ("[bot]\n", "`bot`"),
+            ("[boot]\nloader = \"lilo\"\n", "`lilo`"),
+            ("[boot]\ntries = 0\n", "tries is 0"),
+            ("[boot]\ntries = 100\n", "tries is 100"),
+            ("[boot]\nesp = \"boot\"\n", "esp is boot"),
+            ("boot = 3", "line 1"),
+        ] {
+            let error = Config::parse(text).unwrap_err();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_says_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = Utf8PathBuf::from_path_buf(directory.path().join("config.toml")).unwrap();
+        assert_eq!(Config::load_from(&path).unwrap(), Config::default());
+        fs::write(&path, "[boot]\ntrie = 3\n").unwrap();
+        let error = Config::load_from(&path).unwrap_err().to_string();
+        assert!(
+            error.contains(path.as_str()) && error.contains("`trie`"),
+            "{error}"
+        );
+        fs::write(&path, [0xff]).unwrap();
+        assert!(Config::load_from(&path).is_err());
+    }
+}
