@@ -97,19 +97,7 @@ impl Context {
 
     /// A line on standard error.
     pub fn warn(&self, text: &str) {
-        // Names of files and processes may hold what a terminal would obey.
-        let text: String = text
-            .chars()
-            .map(|c| {
-                if c.is_control() && c != '\n' {
-                    char::REPLACEMENT_CHARACTER
-                } else {
-                    c
-                }
-            })
-            .collect();
-        // Nobody is left to be told when standard error is gone.
-        let _ = writeln!(io::stderr(), "beadm-rs: {text}");
+        warn(text);
     }
 
     /// Whether files of environments can be looked at: only root mounts.
@@ -281,4 +269,21 @@ impl Context {
         let report = self.change(look, plan, |_| None)?;
         self.report(what, &report)
     }
+}
+
+/// A line on standard error.
+pub(super) fn warn(text: &str) {
+    // Names of files and processes may hold what a terminal would obey.
+    let text: String = text
+        .chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect();
+    // Nobody is left to be told when standard error is gone.
+    let _ = writeln!(io::stderr(), "beadm-rs: {text}");
 }

@@ -1,5 +1,6 @@
 //! Linux: `/proc` and mount(8).
 
+mod booted;
 mod device;
 pub mod init;
 mod private;
@@ -22,8 +23,8 @@ use nix::sched::CloneFlags;
 use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use super::mountinfo::{self, Entry};
 use super::{
-    EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace,
-    Object, Platform, Result,
+    Booted, EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork,
+    Namespace, Object, Platform, Result,
 };
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
@@ -429,6 +430,14 @@ impl Platform for Linux {
                 detail: "the thread that did it panicked".to_owned(),
             })
         })
+    }
+
+    fn leave(&self, booted: &Booted) -> Result<()> {
+        Self::leave(self, booted)
+    }
+
+    fn reboot(&self) -> Result<()> {
+        booted::reboot()
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {
