@@ -56,10 +56,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let mut report = context.change(look, |survey| confirm::plan(survey, loader), |_| None)?;
-    // Put off at an earlier boot, where trials are what this machine does.
-    if !report.plan.steps.is_empty() || loader.capabilities().counting {
-        promote(context, &mut report);
-    }
+    promote(context, &mut report);
     context.report("confirm", &report)
 }
 
@@ -69,7 +66,7 @@ fn runs_on(context: &Context) -> Result<bool, Trouble> {
     Ok(survey.running().is_some_and(|running| !running.is_next()))
 }
 
-/// Promotes what was confirmed. Where that cannot be done now it is put off:
+/// Promotes what was confirmed, now or at an earlier boot. Where that cannot be done now it is put off:
 /// what boots, and what can be gone back to, is settled without.
 fn promote(context: &Context, report: &mut Report) {
     match context.change(look, confirm::plan_promotion, |_| None) {
