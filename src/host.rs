@@ -3,7 +3,7 @@
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::boot::{Bootfs, Loader};
+use crate::boot::{self, Loader};
 use crate::config::Config;
 use crate::os::Platform;
 use crate::os::linux::Linux;
@@ -42,7 +42,7 @@ impl Host {
         Ok(Self {
             zfs: Box::new(engine()?),
             platform: Box::new(Linux::default()),
-            loader: Box::new(Bootfs),
+            loader: boot::find(&config.boot, Box::new(Linux::default()), altroot.as_deref()),
             beroot,
             altroot,
             simulated: false,
@@ -64,14 +64,15 @@ impl Host {
     /// A simulated machine.
     #[must_use]
     pub fn of_simulation(sim: Sim, beroot: Option<DatasetName>) -> Self {
+        let config = Config::default();
         Self {
             zfs: Box::new(sim.clone()),
-            platform: Box::new(sim),
-            loader: Box::new(Bootfs),
+            platform: Box::new(sim.clone()),
+            loader: boot::find(&config.boot, Box::new(sim), None),
             beroot,
             altroot: None,
             simulated: true,
-            config: Config::default(),
+            config,
         }
     }
 }

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::boot::Switch;
 use crate::zfs::{DatasetName, Guid};
 
 /// The longest value of a user property, bytes (zfsprops(7), 8192 with the NUL).
@@ -89,6 +90,11 @@ pub struct Intent {
     pub undertaking: Undertaking,
 }
 
+/// For serde, which asks by reference.
+fn is_good(switch: &Switch) -> bool {
+    *switch == Switch::Good
+}
+
 /// What each operation needs to be completed or taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
@@ -126,6 +132,15 @@ pub enum Undertaking {
         back: Vec<Guid>,
         /// The environment's failback record before.
         failback: Option<Guid>,
+        /// How it is to boot.
+        #[serde(default, skip_serializing_if = "is_good")]
+        switch: Switch,
+        /// The loader, where it is not the pool's bootfs that decides.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        loader: Option<String>,
+        /// The records of trials before: their keys and texts.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        records: Vec<(String, String)>,
     },
     /// The end of an environment that lies in several pools.
     Destroy {
@@ -256,6 +271,9 @@ mod tests {
                 target: Guid(7),
                 back: vec![Guid(8)],
                 failback: None,
+                switch: Switch::Good,
+                loader: None,
+                records: Vec::new(),
             },
         };
         assert_eq!(

@@ -4,12 +4,20 @@
 //! pool's `bootfs` property and can neither count tries nor boot something
 //! once. Loaders with entries of their own put their steps in
 //! [`Loader::stage`] and [`Loader::commit`]: the places in the plan of an
-//! activation are the same.
+//! activation are the same: [`SystemdBoot`]. [`find`] says which one it is.
 
-use crate::config;
+mod systemd_boot;
+
+use camino::Utf8Path;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{self, LoaderName};
+use crate::os::Platform;
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Pool};
+
+pub use systemd_boot::SystemdBoot;
 
 /// What the loader will do, as far as it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,6 +29,9 @@ pub struct BootState {
     pub once: Option<DatasetName>,
     /// An environment whose tries the loader counts.
     pub trial: Option<TrialEntry>,
+    /// The root of the environment that boots by default where no tries are left;
+    /// what boots next, where none are counted.
+    pub back: Option<DatasetName>,
 }
 
 /// An environment the loader tries a number of times, as it stands in its entry.
@@ -35,9 +46,11 @@ pub struct TrialEntry {
 }
 
 /// How a target is to boot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Switch {
     /// From now on.
+    #[default]
     Good,
     /// So many times, then the last good one again, unless it is confirmed.
     Trial {
@@ -46,6 +59,15 @@ pub enum Switch {
     },
     /// At the next boot, and only then.
     Once,
+}
+
+/// The steps by which a loader forgets an environment that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Forgotten {
+    /// While it is there: what would boot it.
+    pub before: Vec<Step>,
+    /// When it is gone: what only that needed.
+    pub after: Vec<Step>,
 }
 
 /// What a loader can do beside booting a default.
@@ -90,6 +112,18 @@ pub trait Loader: Send + Sync {
     /// Why the target cannot be made to boot so.
     fn commit(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Result<Step, Refusal>;
 
+    /// What follows the commit: the pool's `bootfs`, where the loader does not
+    /// follow that itself, and the end of what is not needed any more.
+    fn after(&self, _survey: &Survey, _target: &Dataset, _switch: Switch) -> Vec<Step> {
+        Vec::new()
+    }
+
+    /// Its part of a recovery, before the pool's: what was begun and is not
+    /// needed goes; and what follows the commit, where that was done.
+    fn recovered(&self, _survey: &Survey, _done: Option<(&Dataset, Switch)>) -> Vec<Step> {
+        Vec::new()
+    }
+
     /// Its part of a confirmation: the target, which was on trial, boots from
     /// now on.
     ///
@@ -98,7 +132,52 @@ pub trait Loader: Send + Sync {
     fn confirm(&self, survey: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal>;
 
     /// The steps that take away what it has of an environment that goes.
-    fn forget(&self, survey: &Survey, gone: &Dataset) -> Vec<Step>;
+    fn forget(&self, _survey: &Survey, _gone: &Dataset) -> Forgotten {
+        Forgotten::default()
+    }
+
+    /// The steps, after an environment's root has its new name, by which the
+    /// loader learns it.
+    ///
+    /// # Errors
+    /// Why it must not be renamed.
+    fn renamed(
+        &self,
+        _survey: &Survey,
+        _root: &Dataset,
+        _to: &DatasetName,
+    ) -> Result<Vec<Step>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    /// The step that takes back what was set to boot once; `None` where that was
+    /// set by something else.
+    fn cancel_once(&self) -> Option<Step> {
+        None
+    }
+}
+
+/// The loader of a machine: as it is configured, else the one that surely boots
+/// it, else whatever follows `bootfs`.
+#[must_use]
+pub fn find(
+    config: &config::Boot,
+    platform: Box<dyn Platform>,
+    altroot: Option<&Utf8Path>,
+) -> Box<dyn Loader> {
+    let is_systemd_boot = match config.loader {
+        LoaderName::Bootfs => false,
+        LoaderName::SystemdBoot => true,
+        LoaderName::Auto => {
+            systemd_boot::find::is_certain(platform.as_ref(), altroot, config.esp.as_deref())
+        }
+    };
+    if is_systemd_boot {
+        let esp = config.esp.clone();
+        Box::new(SystemdBoot::new(platform, altroot, esp, config.tries))
+    } else {
+        Box::new(Bootfs)
+    }
 }
 
 /// A loader that boots what the pool's `bootfs` names.
@@ -153,9 +232,5 @@ impl Loader for Bootfs {
 
     fn confirm(&self, _survey: &Survey, _target: &Dataset) -> Result<Vec<Step>, Refusal> {
         Ok(Vec::new())
-    }
-
-    fn forget(&self, _survey: &Survey, _gone: &Dataset) -> Vec<Step> {
-        Vec::new()
     }
 }

@@ -21,6 +21,8 @@ pub struct Image {
     pub command_line: Option<String>,
     /// The version of its kernel: `.uname` of a unified image.
     pub version: Option<String>,
+    /// What its system calls itself, os-release(5): `.osrel` of a unified image.
+    pub release: Option<String>,
     /// Where in the file its initramfs is: `.initrd` of a unified image.
     pub initramfs: Option<Range<u64>>,
 }
@@ -49,6 +51,7 @@ fn parse(image: impl Read + Seek) -> Option<Image> {
         signed: signature.is_some_and(|directory| directory.size.get(object::LittleEndian) > 0),
         command_line: text(".cmdline"),
         version: text(".uname"),
+        release: text(".osrel"),
         initramfs,
     })
 }
@@ -114,6 +117,7 @@ mod tests {
                     signed,
                     command_line: Some("root=ZFS=rpool/ROOT/a ro".to_owned()),
                     version: Some("6.1".to_owned()),
+                    release: None,
                     initramfs: Some(begin..begin + 6),
                 })
             );

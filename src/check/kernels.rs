@@ -261,6 +261,19 @@ pub(super) fn findings(
     }
 }
 
+/// The newest kernel that is the environment's own, and its initramfs.
+pub(super) fn newest_own(tree: &Tree<'_>) -> Option<(Entry, Entry)> {
+    let modules = modules(tree);
+    let mut kernels = plain(tree, &modules);
+    kernels.extend(installed(tree, &modules));
+    kernels.sort_by(|one, other| compare(&other.version, &one.version));
+    kernels
+        .into_iter()
+        .filter(|kernel| !kernel.image.foreign)
+        .find_map(|kernel| Some((kernel.image, kernel.initramfs?)))
+        .filter(|(_, initramfs)| !initramfs.foreign)
+}
+
 /// What a kernel lacks, without looking into files.
 fn structure(
     subject: &Subject<'_>,

@@ -219,6 +219,102 @@ fn files(
     Ok(grub)
 }
 
+/// A file of an environment: the dataset it is in, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OwnFile {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// The file in it, without links on the way.
+    pub file: Utf8PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256.
+    pub digest: String,
+}
+
+/// What a loader needs to know of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bootable {
+    /// Its newest kernel and the initramfs of that, where it has both.
+    pub kernel: Option<(OwnFile, OwnFile)>,
+    /// It has the unit that confirms a trial.
+    pub confirms: bool,
+}
+
+/// Where systemd looks for the units of a system.
+const UNITS: [&str; 3] = [
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+    "etc/systemd/system",
+];
+
+/// The unit that confirms a trial.
+pub(crate) const CONFIRMS: &str = "beadm-rs-confirm.service";
+
+/// Looks for an environment's own kernel.
+///
+/// # Errors
+/// Where its files cannot be read.
+pub(crate) fn bootable(
+    platform: &dyn crate::os::Platform,
+    survey: &Survey,
+    environment: &BootEnvironment<'_>,
+) -> crate::os::Result<Bootable> {
+    let facts = Facts::default();
+    let subject = Subject {
+        survey,
+        environment,
+        facts: &facts,
+        key_files: &[],
+    };
+    let root = &environment.root.name;
+    let mut fstab = String::new();
+    platform.with_files(root, false, &mut |dir| {
+        let tree = Tree::new(vec![part(root.as_str(), "".into(), dir)]);
+        fstab = tree.text(rewrite::FSTAB).unwrap_or_default();
+        Ok(())
+    })?;
+    let children = children(&subject, &fstab);
+    let mut placed = vec![(root.clone(), Utf8PathBuf::new())];
+    placed.extend(children);
+    let datasets: Vec<DatasetName> = placed.iter().map(|(name, _)| name.clone()).collect();
+    let mut found = Bootable {
+        kernel: None,
+        confirms: false,
+    };
+    platform.with_each(&datasets, &mut |dirs| {
+        let parts = placed
+            .iter()
+            .zip(dirs)
+            .map(|((name, at), dir)| part(name.as_str(), at.clone(), dir))
+            .collect();
+        let tree = Tree::new(parts);
+        found.confirms = UNITS
+            .iter()
+            .any(|place| tree.file(format!("{place}/{CONFIRMS}")).is_some());
+        let own = |entry: &tree::Entry| -> io::Result<Option<OwnFile>> {
+            let (Some(part), Some(file)) = (tree.part_of(entry), tree.open(&entry.path)) else {
+                return Ok(None);
+            };
+            let (Ok(dataset), Ok(below)) = (part.name.parse(), entry.path.strip_prefix(&part.at))
+            else {
+                return Ok(None);
+            };
+            Ok(Some(OwnFile {
+                dataset,
+                file: below.to_owned(),
+                size: entry.size,
+                digest: crate::os::loader::digest_of(file)?,
+            }))
+        };
+        if let Some((kernel, initramfs)) = kernels::newest_own(&tree) {
+            found.kernel = own(&kernel)?.zip(own(&initramfs)?);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 fn part<'a>(name: &str, at: Utf8PathBuf, dir: &'a Dir) -> Part<'a> {
     Part {
         at,

@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::completions::environments;
 use super::context::Context;
-use super::error::Trouble;
 use super::output;
 use crate::be::BeName;
 use crate::check;
@@ -18,9 +17,11 @@ use crate::survey::{Around, Survey};
 /// Make a boot environment the one that boots next
 ///
 /// Records what was confirmed before, promotes all of its datasets, so that it
-/// hangs on no other one any more, and sets the pool's bootfs, last. Activating
-/// the running one cancels a pending switch. Before that it is checked, as
-/// `check` does; what would not boot is refused.
+/// hangs on no other one any more, and sets the pool's bootfs, last. Where
+/// systemd-boot boots the machine, it is tried instead: a few boots, and the last
+/// good one returns unless it is confirmed. Activating the running one cancels a
+/// pending switch. Before that it is checked, as `check` does; what would not
+/// boot is refused.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Boot it once, then the one before again; refused where the loader cannot
@@ -31,8 +32,8 @@ pub struct Args {
     #[arg(short = 'T', long, conflicts_with = "no_trial")]
     not_once: bool,
 
-    /// Without a trial, where the loader could count tries; the only loader there is yet, the
-    /// pool's bootfs, cannot, and this changes nothing
+    /// Without a trial, from now on, where the loader (systemd-boot) could count tries; the
+    /// others cannot, and this changes nothing
     #[arg(long)]
     no_trial: bool,
 
@@ -71,22 +72,18 @@ impl Args {
 pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
     if args.not_once {
         let survey = context.look(crate::survey::Scope::Names)?;
-        return match survey.boot.once {
-            None => {
-                let outcome = "nothing is set to boot once; nothing changed";
-                if context.json {
-                    let content =
-                        json!({ "done": !context.dry_run, "changed": false, "outcome": outcome });
-                    return Ok(output::json(&mut io::stdout().lock(), "activate", content)?);
-                }
-                context.warn(outcome);
-                Ok(())
-            }
-            Some(dataset) => Err(Trouble::refused(format!(
-                "{dataset} is set to boot once by something else than beadm-rs"
-            ))
-            .into()),
-        };
+        if survey.boot.once.is_some() {
+            return context.change_and_report("activate", &Around::default(), |survey| {
+                activate::plan_not_once(survey, context.host.loader.as_ref())
+            });
+        }
+        let outcome = "nothing is set to boot once; nothing changed";
+        if context.json {
+            let content = json!({ "done": !context.dry_run, "changed": false, "outcome": outcome });
+            return Ok(output::json(&mut io::stdout().lock(), "activate", content)?);
+        }
+        context.warn(outcome);
+        return Ok(());
     }
     let Some(name) = args.name else {
         return Ok(());

@@ -126,7 +126,7 @@ impl Context {
     /// Where that fails.
     pub fn recover(&self) -> Result<Option<Plan>, Trouble> {
         let survey = Survey::take(&self.host, Scope::Change)?;
-        let Some(plan) = recover::plan(&survey)? else {
+        let Some(plan) = recover::plan(&survey, self.host.loader.as_ref())? else {
             return Ok(None);
         };
         let never = AtomicBool::new(false);

@@ -95,7 +95,7 @@ fn destroyed(context: &Context, args: &Args, target: &Target) -> Result<Report, 
             };
             context.change(
                 |host| Ok(Survey::around(host, &Around::one(name))?),
-                |survey| destroy::plan(survey, &request),
+                |survey| destroy::plan(survey, context.host.loader.as_ref(), &request),
                 |_| Some(format!("destroy {name} for good")),
             )
         }

@@ -19,7 +19,8 @@ pub struct Args {}
 
 pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let plan = if context.dry_run {
-        recover::plan(&context.look(Scope::Change)?).map_err(super::error::Trouble::from)?
+        let survey = context.look(Scope::Change)?;
+        recover::plan(&survey, context.host.loader.as_ref()).map_err(super::error::Trouble::from)?
     } else {
         let _lock = context.lock()?;
         context.recover()?

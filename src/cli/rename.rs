@@ -33,7 +33,7 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     context.change_and_report("rename", &Around::one(&args.old), |survey| {
         let facts = check::facts(&context.host, survey);
-        let plan = rename::plan(survey, &args.old, &args.new)?;
+        let plan = rename::plan(survey, context.host.loader.as_ref(), &args.old, &args.new)?;
         if !args.force {
             rename::followed_by_loader(survey, &args.old, facts.root().as_ref())?;
         }

@@ -245,7 +245,7 @@ fn take_back(host: &Host, steps: &[Step]) -> Vec<Cause> {
         Ok(survey) => survey,
         Err(error) => return vec![Cause::Recovery(error.to_string())],
     };
-    let plan = match recover::plan(&surveyed) {
+    let plan = match recover::plan(&surveyed, host.loader.as_ref()) {
         Ok(Some(plan)) => plan,
         Ok(None) if record_intent(steps, &surveyed) => return Vec::new(),
         Ok(None) => return undo(host, steps),
@@ -311,6 +311,7 @@ fn act(
         }
         Action::Mount(request) => host.platform.mount(request)?,
         Action::Unmount { directory, force } => host.platform.unmount(directory, *force)?,
+        Action::Loader(change) => host.platform.change_loader(change)?,
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod booted;
 mod device;
 pub mod init;
+mod loader;
 mod private;
 mod run;
 mod tree;
@@ -21,6 +22,7 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
 use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
+use super::loader::LoaderPartition;
 use super::mountinfo::{self, Entry};
 use super::{
     Booted, EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork,
@@ -438,6 +440,30 @@ impl Platform for Linux {
 
     fn reboot(&self) -> Result<()> {
         booted::reboot()
+    }
+
+    fn partitions(
+        &self,
+        root: &Utf8Path,
+        named: Option<&Utf8Path>,
+    ) -> Result<Vec<LoaderPartition>> {
+        loader::partitions(self, root, named)
+    }
+
+    fn open_partition(&self, directory: &Utf8Path) -> Result<Dir> {
+        loader::open_partition(directory)
+    }
+
+    fn make_durable(&self, partition: &Dir) -> Result<()> {
+        loader::make_durable(partition)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        loader::variable(name)
+    }
+
+    fn set_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
+        loader::set_variable(name, value)
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {

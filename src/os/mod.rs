@@ -5,6 +5,7 @@
 
 pub mod inside;
 pub mod linux;
+pub mod loader;
 pub mod mountinfo;
 
 use std::fs::File;
@@ -17,6 +18,7 @@ use serde::Serialize;
 
 use crate::zfs::{DatasetName, SnapshotName};
 use inside::{Ended, Inside, NotRun, Program, Surroundings};
+use loader::{LoaderChange, LoaderPartition};
 
 /// Why the operating system did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -299,6 +301,64 @@ pub trait Platform: Send + Sync {
             attempted: "reboot the machine".to_owned(),
             detail: "it is a simulated one; 'beadm-rs demo --reboot' does it".to_owned(),
         })
+    }
+
+    /// The loader's partitions that are mounted: in their usual places below a
+    /// root, or in the one place that is named. None where there is no firmware
+    /// that reads one.
+    ///
+    /// # Errors
+    /// Where one is there and cannot be read.
+    fn partitions(
+        &self,
+        _root: &Utf8Path,
+        _named: Option<&Utf8Path>,
+    ) -> Result<Vec<LoaderPartition>> {
+        Ok(Vec::new())
+    }
+
+    /// The files of one of them, by where it is mounted.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn open_partition(&self, directory: &Utf8Path) -> Result<Dir> {
+        Err(Error::Unexpected {
+            attempted: format!("open {directory}"),
+            detail: "there is no such partition".to_owned(),
+        })
+    }
+
+    /// What was written to a partition is on the disk afterwards.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn make_durable(&self, _partition: &Dir) -> Result<()> {
+        Ok(())
+    }
+
+    /// A variable of the Boot Loader Interface in the firmware; `None` where
+    /// there is none.
+    fn variable(&self, _name: &str) -> Option<String> {
+        None
+    }
+
+    /// Sets such a variable, or takes it away.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn set_variable(&self, name: &str, _value: Option<&str>) -> Result<()> {
+        Err(Error::Unexpected {
+            attempted: format!("change the EFI variable {name}"),
+            detail: "there is no such firmware".to_owned(),
+        })
+    }
+
+    /// Makes one change of a loader's files or variables.
+    ///
+    /// # Errors
+    /// Whatever the system says; what is in use is whole either way.
+    fn change_loader(&self, change: &LoaderChange) -> Result<()> {
+        loader::perform(self, change)
     }
 
     /// A new empty directory to mount an environment on, that only root can

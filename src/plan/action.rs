@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::be::rewrite::Names;
 use crate::os::MountRequest;
+use crate::os::loader::LoaderChange;
 use crate::zfs::{CloneOf, DatasetName, PoolName, Setting, SyncOp, Transfer};
 
 /// One thing done to the machine.
@@ -72,6 +73,8 @@ pub enum Action {
         /// Also when something in it is open.
         force: bool,
     },
+    /// The loader's files or variables.
+    Loader(LoaderChange),
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {
@@ -214,6 +217,7 @@ impl fmt::Display for Action {
             }
             Self::Mount(request) => write!(f, "mount {} on {}", request.dataset, request.directory),
             Self::Unmount { directory, .. } => write!(f, "unmount {directory}"),
+            Self::Loader(change) => change.fmt(f),
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The switch to another environment, and the way back.
 //!
-//! At the level of the pool, for a loader that cannot count tries: what was
-//! confirmed before is recorded and the whole tree promoted, in one
-//! transaction group; then the loader's one write, last. `canmount` is never
-//! touched. The places of what comes with other loaders are marked below:
-//! synchronization goes before staging, trial entries are the loader's commit.
+//! For good, at the level of the pool: what was confirmed before is recorded and
+//! the whole tree promoted, in one transaction group; then the loader's one
+//! write. On trial, or for one boot, that write is all that moves. `canmount` is
+//! never touched. Synchronization has its place before staging.
 
 use std::collections::BTreeSet;
 
@@ -18,6 +17,7 @@ use crate::boot::{Loader, Switch};
 use crate::check::finding::KERNEL_MISSING;
 use crate::check::{Finding, Severity};
 use crate::intent::{MAX_BYTES, Undertaking};
+use crate::survey::trial::{FELL_BACK, TRIAL, Trial};
 use crate::survey::{Around, Survey};
 use crate::zfs::{DatasetName, Guid, PoolName, SyncOp};
 
@@ -64,12 +64,27 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
             request.name
         )));
     }
+    // What is known to work is not tried again, and what runs, does.
+    let tried = survey.capabilities.counting
+        && !request.no_trial
+        && !target.is_running()
+        && !target.is_last_good();
+    let how = match (request.once, tried) {
+        (true, _) => Switch::Once,
+        (false, true) => Switch::Trial {
+            tries: loader.tries(),
+        },
+        (false, false) => Switch::Good,
+    };
     // What cannot be opened here is not known to boot. The way back needs no
     // key: ZFS promotes without one, and after the promotion of a clone of an
     // encryption root says of both sides that theirs is not there, until it is
     // loaded again.
     if !target.is_running() {
         unlocked(&attempted, &target)?;
+    }
+    if how != Switch::Good {
+        return provisional(survey, loader, &attempted, &target, how);
     }
     // Going back to the running one, or staying, keeps its own record.
     let record = (!target.is_running())
@@ -195,7 +210,14 @@ pub fn failback_target(survey: &Survey) -> Result<BootEnvironment<'_>, Refusal> 
     } else {
         format!("beadm-rs activate one of: {others}")
     };
-    let Some(guid) = current.failback() else {
+    // What is tried has no record of its own yet.
+    let tried = survey
+        .trial()
+        .ok()
+        .flatten()
+        .filter(|trial| trial.target == current.guid())
+        .map(|trial| trial.back);
+    let Some(guid) = tried.or_else(|| current.failback()) else {
         return Err(Refusal::new(
             attempted,
             format!(
@@ -282,20 +304,16 @@ fn switch(
     finished(survey, attempted, target)?;
     let pools = pools_of(target);
     changeable(survey, attempted, &pools)?;
-    if let Some(why) = target.unbootable() {
-        return Err(Refusal::new(
-            attempted,
-            format!("{} cannot be booted: {why}", target.name()),
-        )
-        .remedy(format!("zfs get mountpoint,canmount {}", target.root.name)));
-    }
+    bootable(attempted, target)?;
     let promotions = promotions(survey, attempted, target)?;
     let guid = target.guid();
     let mut plan = Plan::new(survey, "activate");
     let rests = promotions.operations.is_empty()
         && target.is_next()
         && target.is_last_good()
-        && survey.boot.once.is_none();
+        && survey.boot.once.is_none()
+        && survey.boot.trial.is_none()
+        && records(survey).is_empty();
     if rests {
         plan.outcome = format!("{} boots next already; nothing changed", target.name());
         return Ok(plan);
@@ -306,6 +324,9 @@ fn switch(
             target: guid,
             back: guids(survey, &promotions.back),
             failback: target.failback(),
+            switch: Switch::Good,
+            loader: noted(survey),
+            records: records(survey),
         },
     );
     let intent = if bytes > MAX_BYTES {
@@ -317,6 +338,9 @@ fn switch(
                 target: guid,
                 back: Vec::new(),
                 failback: target.failback(),
+                switch: Switch::Good,
+                loader: noted(survey),
+                records: records(survey),
             },
         );
         fits(attempted, bytes)?;
@@ -340,6 +364,10 @@ fn switch(
             if let Some(before) = record {
                 operations.push(failback_mark(target, Some(before)));
                 undo.push(failback_mark(target, target.failback()));
+            }
+            for (key, text) in records(survey) {
+                operations.push(unmark(survey, &key));
+                undo.push(mark(survey, &key, text));
             }
             undo.push(intent_clear(survey));
         }
@@ -373,6 +401,8 @@ fn switch(
         .extend(loader.stage(survey, target.root, Switch::Good)?);
     plan.steps
         .push(loader.commit(survey, target.root, Switch::Good)?);
+    plan.steps
+        .extend(loader.after(survey, target.root, Switch::Good));
     plan.transact(
         "finish",
         &survey.beroot.pool(),
@@ -387,6 +417,156 @@ fn switch(
     );
     plan.outcome = outcome(survey, target, record);
     Ok(plan)
+}
+
+/// A switch that is not for good: the loader takes it back by itself. Nothing
+/// else moves: what was confirmed stays, and so do bootfs and who hangs on whom.
+fn provisional(
+    survey: &Survey,
+    loader: &dyn Loader,
+    attempted: &str,
+    target: &BootEnvironment<'_>,
+    how: Switch,
+) -> Planned {
+    finished(survey, attempted, target)?;
+    changeable(survey, attempted, &pools_of(target))?;
+    bootable(attempted, target)?;
+    let (name, guid) = (target.name(), target.guid());
+    let back = survey
+        .boot
+        .back
+        .as_ref()
+        .and_then(|root| survey.environment_at(root))
+        .filter(|back| back.guid() != guid || how == Switch::Once)
+        .ok_or_else(|| {
+            Refusal::new(
+                attempted,
+                format!(
+                    "{} has no other environment to go back to from {name}",
+                    survey.loader
+                ),
+            )
+            .remedy(format!("beadm-rs activate --no-trial {name}"))
+        })?;
+    let before = records(survey);
+    let (intent, bytes) = intent_mark(
+        survey,
+        Undertaking::Activate {
+            target: guid,
+            back: Vec::new(),
+            failback: target.failback(),
+            switch: how,
+            loader: noted(survey),
+            records: before.clone(),
+        },
+    );
+    fits(attempted, bytes)?;
+    let mut operations = vec![intent];
+    let mut undo = Vec::new();
+    let mut plan = Plan::new(survey, "activate");
+    match how {
+        Switch::Trial { tries } => {
+            let trial = Trial {
+                target: guid,
+                back: back.guid(),
+                tries,
+                since: survey.now,
+            };
+            operations.push(mark(survey, TRIAL, trial.encode()));
+            operations.push(unmark(survey, FELL_BACK));
+            undo.push(unmark(survey, TRIAL));
+            undo.extend(
+                before
+                    .into_iter()
+                    .map(|(key, text)| mark(survey, &key, text)),
+            );
+            let times = if tries == 1 { "time" } else { "times" };
+            plan.outcome = format!(
+                "{name} is tried {tries} {times}, from the next boot on; until it is confirmed, \
+                 {} boots after that",
+                back.name()
+            );
+        }
+        Switch::Once | Switch::Good => {
+            plan.outcome = format!("{name} boots next, once; then {} again", back.name());
+        }
+    }
+    undo.push(intent_clear(survey));
+    let here = survey.beroot.pool();
+    let transact = |operations| Action::Transact {
+        pool: here.clone(),
+        operations,
+    };
+    let record = Step::new("record", transact(operations)).undone_by(vec![transact(undo)]);
+    plan.steps.push(record);
+    plan.steps.extend(loader.stage(survey, target.root, how)?);
+    plan.steps.push(loader.commit(survey, target.root, how)?);
+    plan.steps.extend(loader.after(survey, target.root, how));
+    plan.transact("finish", &here, vec![intent_clear(survey)]);
+    Ok(plan)
+}
+
+/// The plan of `activate -T`.
+///
+/// # Errors
+/// Where that was set by something else.
+pub fn plan_not_once(survey: &Survey, loader: &dyn Loader) -> Planned {
+    let mut plan = Plan::new(survey, "activate");
+    let Some(dataset) = &survey.boot.once else {
+        plan.outcome = "nothing is set to boot once; nothing changed".to_owned();
+        return Ok(plan);
+    };
+    let attempted = "take back what boots once";
+    changeable(survey, attempted, [])?;
+    let step = loader.cancel_once().ok_or_else(|| {
+        Refusal::new(
+            attempted,
+            format!("{dataset} is set to boot once by something else than beadm-rs"),
+        )
+    })?;
+    plan.steps.push(step);
+    plan.outcome = format!("{dataset} does not boot once any more");
+    Ok(plan)
+}
+
+/// The records of trials that there are: their keys and texts.
+fn records(survey: &Survey) -> Vec<(String, String)> {
+    [TRIAL, FELL_BACK]
+        .into_iter()
+        .filter_map(|key| Some((key.to_owned(), survey.beroot_mark(key)?.to_owned())))
+        .collect()
+}
+
+/// The loader, for the intent: what was begun with one is not judged by another.
+fn noted(survey: &Survey) -> Option<String> {
+    let counting = survey.capabilities.counting;
+    counting.then(|| survey.loader.to_owned())
+}
+
+pub(super) fn mark(survey: &Survey, key: &str, text: String) -> SyncOp {
+    SyncOp::Mark {
+        object: survey.beroot.to_string(),
+        key: key.to_owned(),
+        text,
+    }
+}
+
+pub(super) fn unmark(survey: &Survey, key: &str) -> SyncOp {
+    SyncOp::Unmark {
+        object: survey.beroot.to_string(),
+        key: key.to_owned(),
+    }
+}
+
+fn bootable(attempted: &str, target: &BootEnvironment<'_>) -> Result<(), Refusal> {
+    match target.unbootable() {
+        None => Ok(()),
+        Some(why) => Err(Refusal::new(
+            attempted,
+            format!("{} cannot be booted: {why}", target.name()),
+        )
+        .remedy(format!("zfs get mountpoint,canmount {}", target.root.name))),
+    }
 }
 
 fn outcome(survey: &Survey, target: &BootEnvironment<'_>, record: Option<Guid>) -> String {

@@ -7,7 +7,7 @@
 //! next boot as what it is, a machine that went back. So neither records an
 //! intent, and each step before the last can be undone.
 
-use super::activate::{failback_mark, promotions};
+use super::activate::{failback_mark, mark, promotions, unmark};
 use super::{Action, Plan, Planned, Refusal, Step, changeable, finished};
 use crate::be::BootEnvironment;
 use crate::boot::{Loader, Switch};
@@ -36,19 +36,8 @@ fn pending(survey: &Survey, attempted: &str) -> Result<Option<Trial>, Refusal> {
     })
 }
 
-fn clear_trial(survey: &Survey) -> SyncOp {
-    SyncOp::Unmark {
-        object: survey.beroot.to_string(),
-        key: TRIAL.to_owned(),
-    }
-}
-
 fn mark_fell_back(survey: &Survey, record: &FellBack) -> SyncOp {
-    SyncOp::Mark {
-        object: survey.beroot.to_string(),
-        key: FELL_BACK.to_owned(),
-        text: record.encode(),
-    }
+    mark(survey, FELL_BACK, record.encode())
 }
 
 /// The last step, which ends it; everything before can be undone, and is done
@@ -83,7 +72,12 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Planned {
         .pools
         .get(&pool)
         .and_then(|pool| pool.bootfs.as_ref());
-    if bootfs != Some(&target.root.name) {
+    // A loader may have it among its own steps.
+    let set_by_loader = plan
+        .steps
+        .iter()
+        .any(|step| matches!(&step.action, Action::SetBootfs { pool: set, .. } if *set == pool));
+    if bootfs != Some(&target.root.name) && !set_by_loader {
         let set = |dataset| Action::SetBootfs {
             pool: pool.clone(),
             dataset,
@@ -101,18 +95,11 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Planned {
     if before != target.guid() {
         records.push(failback_mark(&target, Some(before)));
     }
-    records.push(SyncOp::Mark {
-        object: survey.beroot.to_string(),
-        key: "confirmed".to_owned(),
-        text: target.guid().to_string(),
-    });
-    records.push(clear_trial(survey));
+    records.push(mark(survey, "confirmed", target.guid().to_string()));
+    records.push(unmark(survey, TRIAL));
     if !matches!(survey.fell_back(), Ok(None)) {
         // Of a try of this very trial that failed.
-        records.push(SyncOp::Unmark {
-            object: survey.beroot.to_string(),
-            key: FELL_BACK.to_owned(),
-        });
+        records.push(unmark(survey, FELL_BACK));
     }
     end(survey, &mut plan, records);
     let back = survey
@@ -230,10 +217,12 @@ pub fn plan_reject(survey: &Survey, loader: &dyn Loader, why: &str) -> Planned {
         .extend(loader.stage(survey, back.root, Switch::Good)?);
     plan.steps
         .push(loader.commit(survey, back.root, Switch::Good)?);
+    plan.steps
+        .extend(loader.after(survey, back.root, Switch::Good));
     let runs = survey
         .running()
         .is_some_and(|running| running.guid() == trial.target);
-    let mut records = vec![clear_trial(survey)];
+    let mut records = vec![unmark(survey, TRIAL)];
     if runs {
         records.push(mark_fell_back(survey, &record(survey, &trial, why)));
     }
@@ -332,7 +321,7 @@ pub fn plan_notice(survey: &Survey) -> Planned {
         .unwrap_or_default();
     let record = record(survey, &trial, &format!("{why}{noted}"));
     plan.outcome = sentence(&record, Some(running.name()));
-    let records = vec![clear_trial(survey), mark_fell_back(survey, &record)];
+    let records = vec![unmark(survey, TRIAL), mark_fell_back(survey, &record)];
     end(survey, &mut plan, records);
     Ok(plan)
 }
@@ -358,7 +347,10 @@ fn went_back(survey: &Survey, trial: &Trial) -> Option<String> {
         Some(_) => Some(format!("{tries} used up and it was not confirmed")),
         // Its entry has lost the counter: it was about to be confirmed.
         None if survey.capabilities.counting && target.is_next() => None,
-        None if survey.capabilities.counting => Some("the loader has no entry of it".to_owned()),
+        // Where even what boots next is not known, its partition is not mounted.
+        None if survey.capabilities.counting && survey.boot.next.is_some() => {
+            Some("the loader has no entry of it".to_owned())
+        }
         None => Some("another one was booted before it was confirmed".to_owned()),
     }
 }

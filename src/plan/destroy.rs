@@ -13,6 +13,7 @@ use super::{
     Action, Plan, Planned, Refusal, Step, changeable, close, environment, intent_mark, pools_of,
 };
 use crate::be::{Apart, BeName, BootEnvironment};
+use crate::boot::Loader;
 use crate::intent::Undertaking;
 use crate::os::{MountRequest, Namespace};
 use crate::survey::Survey;
@@ -33,7 +34,7 @@ pub struct Request {
 ///
 /// # Errors
 /// Why it is refused.
-pub fn plan(survey: &Survey, request: &Request) -> Planned {
+pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned {
     let attempted = format!("destroy {}", request.name);
     let environment = environment(survey, &attempted, &request.name)?;
     let pools = pools_of(&environment);
@@ -42,8 +43,11 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
     contents(&attempted, &environment)?;
     let mut plan = Plan::new(survey, "destroy");
     unmount(survey, &attempted, &environment, request.force, &mut plan)?;
+    let forgotten = loader.forget(survey, environment.root);
+    plan.steps.extend(forgotten.before);
     let roots = environment.roots();
     append(survey, &attempted, &roots, request.keep_origin, &mut plan)?;
+    plan.steps.extend(forgotten.after);
     plan.outcome = format!("{} is gone", request.name);
     Ok(plan)
 }

@@ -152,7 +152,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    fn new(attempted: impl fmt::Display, reason: impl fmt::Display) -> Self {
+    pub(crate) fn new(attempted: impl fmt::Display, reason: impl fmt::Display) -> Self {
         Self {
             attempted: attempted.to_string(),
             reason: reason.to_string(),
@@ -160,7 +160,7 @@ impl Refusal {
         }
     }
 
-    fn remedy(mut self, remedy: impl fmt::Display) -> Self {
+    pub(crate) fn remedy(mut self, remedy: impl fmt::Display) -> Self {
         self.remedy = Some(remedy.to_string());
         self
     }

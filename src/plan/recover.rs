@@ -4,12 +4,16 @@
 
 use std::collections::BTreeSet;
 
+use super::activate::{mark, unmark};
 use super::graph::Graph;
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
     snapshot,
 };
+use crate::be::BootEnvironment;
+use crate::boot::{Loader, Switch};
 use crate::intent::{Intent, Undertaking};
+use crate::survey::trial::TRIAL;
 use crate::survey::{Found, Survey};
 use crate::zfs::{
     Canmount, Dataset, DatasetName, Guard, Guid, PREFIX, PoolName, Snapshot, SnapshotName, SyncOp,
@@ -19,7 +23,7 @@ use crate::zfs::{
 ///
 /// # Errors
 /// Why it is refused.
-pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
+pub fn plan(survey: &Survey, loader: &dyn Loader) -> Result<Option<Plan>, Refusal> {
     let attempted = "recover";
     let intent = match survey.intent() {
         None => return Ok(None),
@@ -54,7 +58,18 @@ pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
             target,
             back,
             failback,
-        } => activate(survey, *target, back, *failback),
+            switch,
+            loader: begun_with,
+            records,
+        } => {
+            same_loader(survey, attempted, begun_with.as_deref())?;
+            let switched = Switched {
+                target: *target,
+                switch: *switch,
+                records,
+            };
+            activate(survey, &switched, back, *failback)
+        }
         Undertaking::Destroy { roots, keep_origin } => {
             finish_destroy(survey, &intent, roots, *keep_origin)?
         }
@@ -72,6 +87,8 @@ pub fn plan(survey: &Survey) -> Result<Option<Plan>, Refusal> {
             ..
         } => finish_rollback(survey, root, snapshot, *done)?,
     };
+    let loaders = loaders_part(survey, loader, &intent.undertaking)?;
+    plan.steps.splice(0..0, loaders);
     plan.operation = "recover";
     // Each step can be repeated; none is undone.
     if let Some(first) = plan.steps.first_mut() {
@@ -325,7 +342,95 @@ fn copy(
     plan
 }
 
-fn activate(survey: &Survey, target: Guid, back: &[Guid], failback: Option<Guid>) -> Plan {
+/// What the loader is to do first: of what was not done it keeps nothing, and
+/// what was done it follows.
+fn loaders_part(
+    survey: &Survey,
+    loader: &dyn Loader,
+    undertaking: &Undertaking,
+) -> Result<Vec<Step>, Refusal> {
+    match undertaking {
+        Undertaking::Activate { target, switch, .. } => {
+            let done = survey
+                .environment_with(*target)
+                .filter(|environment| is_switched(survey, environment, *switch));
+            let done = done.as_ref().map(|environment| (environment.root, *switch));
+            Ok(loader.recovered(survey, done))
+        }
+        Undertaking::Destroy { roots, .. } => Ok(roots
+            .iter()
+            .filter_map(|(name, guid)| {
+                let dataset = survey.datasets.get(name)?;
+                (dataset.guid == *guid).then_some(dataset)
+            })
+            .flat_map(|dataset| loader.forget(survey, dataset).before)
+            .collect()),
+        Undertaking::Rename { moves } => {
+            // The root under the beroot is the one that boots.
+            let renamed = moves.first().and_then(|(guid, _, to)| {
+                let dataset = survey.datasets.get(to)?;
+                (dataset.guid == *guid).then_some((dataset, to))
+            });
+            match renamed {
+                Some((dataset, to)) => loader.renamed(survey, dataset, to),
+                None => Ok(Vec::new()),
+            }
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// An activation that was begun with a loader that is not seen now cannot be
+/// judged.
+fn same_loader(survey: &Survey, attempted: &str, begun_with: Option<&str>) -> Result<(), Refusal> {
+    match begun_with {
+        Some(loader) if loader != survey.loader => Err(Refusal::new(
+            attempted,
+            format!(
+                "an activation was begun with {loader}, and now the loader seems to be {}",
+                survey.loader
+            ),
+        )
+        .remedy(
+            "mount the EFI system partition; or say which loader it is in \
+             /etc/beadm-rs/config.toml",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the loader's one write was made.
+fn is_switched(survey: &Survey, environment: &BootEnvironment<'_>, switch: Switch) -> bool {
+    match switch {
+        Switch::Good => environment.is_next(),
+        // Confirmed meanwhile it has no counter any more.
+        Switch::Trial { .. } => {
+            let trial = survey.boot.trial.as_ref();
+            environment.is_next()
+                || trial.is_some_and(|trial| trial.dataset == environment.root.name)
+        }
+        Switch::Once => environment.is_once(),
+    }
+}
+
+/// An activation that did not end.
+struct Switched<'a> {
+    target: Guid,
+    switch: Switch,
+    records: &'a [(String, String)],
+}
+
+fn activate(
+    survey: &Survey,
+    switched: &Switched<'_>,
+    back: &[Guid],
+    failback: Option<Guid>,
+) -> Plan {
+    let Switched {
+        target,
+        switch,
+        records,
+    } = *switched;
     let mut plan = Plan::new(survey, "recover");
     let Some(environment) = survey.environment_with(target) else {
         plan.outcome = "the environment that was being activated is gone".to_owned();
@@ -333,14 +438,13 @@ fn activate(survey: &Survey, target: Guid, back: &[Guid], failback: Option<Guid>
         return plan;
     };
     let name = environment.name();
-    if environment.is_next() {
+    if is_switched(survey, &environment, switch) {
         plan.outcome = format!("activate {name} was interrupted and is complete now");
-        let confirmed = SyncOp::Mark {
-            object: survey.beroot.to_string(),
-            key: "confirmed".to_owned(),
-            text: target.to_string(),
+        let confirmed = match switch {
+            Switch::Good => vec![mark(survey, "confirmed", target.to_string())],
+            Switch::Trial { .. } | Switch::Once => Vec::new(),
         };
-        clear(survey, &mut plan, vec![confirmed]);
+        clear(survey, &mut plan, confirmed);
         return plan;
     }
     plan.outcome = format!("activate {name} was interrupted and is taken back");
@@ -366,6 +470,15 @@ fn activate(survey: &Survey, target: Guid, back: &[Guid], failback: Option<Guid>
             take_away(&mut plan, [dataset].into_iter(), |_| vec![promote.clone()]);
         }
     }
+    let mut operations: Vec<SyncOp> = match switch {
+        Switch::Trial { .. } => vec![unmark(survey, TRIAL)],
+        Switch::Good | Switch::Once => Vec::new(),
+    };
+    operations.extend(
+        records
+            .iter()
+            .map(|(key, text)| mark(survey, key, text.clone())),
+    );
     let object = environment.root.name.to_string();
     let key = "failback".to_owned();
     let record = match failback {
@@ -376,7 +489,8 @@ fn activate(survey: &Survey, target: Guid, back: &[Guid], failback: Option<Guid>
         },
         None => SyncOp::Unmark { object, key },
     };
-    clear(survey, &mut plan, vec![record]);
+    operations.push(record);
+    clear(survey, &mut plan, operations);
     plan
 }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, NewBeName};
+use crate::boot::Loader;
 use crate::intent::Undertaking;
 use crate::survey::Survey;
 use crate::zfs::{DatasetName, Guid};
@@ -16,7 +17,7 @@ use crate::zfs::{DatasetName, Guid};
 ///
 /// # Errors
 /// Why it is refused.
-pub fn plan(survey: &Survey, old: &BeName, new: &NewBeName) -> Planned {
+pub fn plan(survey: &Survey, loader: &dyn Loader, old: &BeName, new: &NewBeName) -> Planned {
     let attempted = format!("rename {old} to {}", new.name());
     let environment = environment(survey, &attempted, old)?;
     finished(survey, &attempted, &environment)?;
@@ -56,6 +57,10 @@ pub fn plan(survey: &Survey, old: &BeName, new: &NewBeName) -> Planned {
             ));
         }
     }
+    let rewritten = match moves.first() {
+        Some((_, _, to)) => loader.renamed(survey, environment.root, to)?,
+        None => Vec::new(),
+    };
     let mut plan = Plan::new(survey, "rename");
     let (intent, bytes) = intent_mark(
         survey,
@@ -82,6 +87,7 @@ pub fn plan(survey: &Survey, old: &BeName, new: &NewBeName) -> Planned {
     if let Some(step) = plan.steps.get_mut(1) {
         step.commit = true;
     }
+    plan.steps.extend(rewritten);
     plan.transact("finish", &here, vec![intent_clear(survey)]);
     plan.outcome = format!("{old} is called {} now", new.name());
     Ok(plan)

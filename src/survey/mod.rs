@@ -257,7 +257,8 @@ impl Survey {
         self.beroot_mark("confirmed")?.parse().ok()
     }
 
-    fn beroot_mark(&self, key: &str) -> Option<&str> {
+    /// The text of a mark on the beroot.
+    pub(crate) fn beroot_mark(&self, key: &str) -> Option<&str> {
         let beroot = self.datasets.get(&self.beroot)?;
         marker::read(&beroot.marks, key, beroot.guid)
     }

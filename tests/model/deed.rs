@@ -275,7 +275,7 @@ impl Command {
                 };
                 let named = request.name.clone();
                 asked(&[&named], Around::one(&request.name), move |survey| {
-                    destroy::plan(survey, &request)
+                    destroy::plan(survey, &Bootfs, &request)
                 })
             }
             Self::DestroySnapshot(choice, of) => {
@@ -289,7 +289,7 @@ impl Command {
                 let (old, new) = (be(choice)?, new_name(to));
                 let named = [&old.clone(), &new.name().clone()];
                 asked(&named, Around::one(&old), move |survey| {
-                    rename::plan(survey, &old, &new)
+                    rename::plan(survey, &Bootfs, &old, &new)
                 })
             }
             Self::Snapshot(choice) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
+use beadm_rs::boot::Bootfs;
 use beadm_rs::execute::{Failure, Quiet, execute};
 use beadm_rs::host::Host;
 use beadm_rs::intent::OpId;
@@ -116,7 +117,7 @@ fn run(host: &Host, plan: &Plan) -> Result<(), Failure> {
 /// only so many changes of it.
 fn recover(sim: &Sim, changes: Option<u8>) -> Result<(), Failure> {
     let host = machine::host(sim);
-    let plan = recover::plan(&Survey::take(&host, Scope::Change).unwrap())
+    let plan = recover::plan(&Survey::take(&host, Scope::Change).unwrap(), &Bootfs)
         .unwrap_or_else(|refusal| panic!("recovery is refused: {refusal}"));
     let Some(plan) = plan else { return Ok(()) };
     if let Some(changes) = changes {

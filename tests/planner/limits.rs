@@ -99,6 +99,7 @@ fn names_longer_than_zfs_takes_are_refused_before_anything_is_made() {
     );
     let said = refusal(rename::plan(
         &made.survey,
+        &Bootfs,
         &"a".parse().unwrap(),
         &long.parse().unwrap(),
     ));

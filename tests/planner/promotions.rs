@@ -32,7 +32,7 @@ fn destruction(made: &Made, name: &str) -> beadm_rs::plan::Planned {
         force: false,
         keep_origin: false,
     };
-    destroy::plan(&made.survey, &request)
+    destroy::plan(&made.survey, &Bootfs, &request)
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What `recover` takes away: the unfinished operation's own, and nothing that
 //! only looks like it.
 
+use beadm_rs::boot::Bootfs;
 use beadm_rs::plan::recover;
 
 use super::made::{Made, operations};
@@ -23,7 +24,7 @@ fn a_snapshot_of_the_same_name_that_somebody_else_took_stays() {
     made.snapshot("rpool/ROOT/old/var@s");
     let copied = made.snapshot("rpool/ROOT/old/srv@s");
     copied.marks.insert("op".to_owned(), mark);
-    let plan = recover::plan(&made.survey).unwrap().unwrap();
+    let plan = recover::plan(&made.survey, &Bootfs).unwrap().unwrap();
     let destroyed: Vec<String> = operations(&plan)
         .into_iter()
         .filter(|line| line.starts_with("destroy"))
@@ -44,7 +45,7 @@ fn halfway() -> Made {
 #[test]
 fn what_lies_in_a_pool_that_is_not_there_is_not_taken_for_done() {
     let mut made = halfway();
-    let refusal = recover::plan(&made.survey).unwrap_err();
+    let refusal = recover::plan(&made.survey, &Bootfs).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "refused to recover: rename rpool/ROOT/old to rpool/ROOT/new was interrupted, a part of \
@@ -58,11 +59,11 @@ fn what_lies_in_a_pool_that_is_not_there_is_not_taken_for_done() {
     // Imported, but not where the other one is.
     made.pool("bpool");
     made.pool("rpool").altroot = Some("/mnt".into());
-    let refusal = recover::plan(&made.survey).unwrap_err();
+    let refusal = recover::plan(&made.survey, &Bootfs).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "refused to recover: pool bpool was not imported with the same altroot as pool rpool"
     );
     made.pool("bpool").altroot = Some("/mnt".into());
-    recover::plan(&made.survey).unwrap();
+    recover::plan(&made.survey, &Bootfs).unwrap();
 }

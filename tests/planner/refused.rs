@@ -47,7 +47,7 @@ fn destroyed(made: &Made, force: bool) -> Planned {
         force,
         keep_origin: false,
     };
-    destroy::plan(&made.survey, &request)
+    destroy::plan(&made.survey, &Bootfs, &request)
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn what_cannot_be_written_is_neither_renamed_nor_rolled_back() {
     };
     let renamed = |made: &Made| {
         let (old, new) = ("new".parse().unwrap(), "newer".parse().unwrap());
-        rename::plan(&made.survey, &old, &new)
+        rename::plan(&made.survey, &Bootfs, &old, &new)
     };
     made.on("rpool/ROOT/new").readonly = true;
     for (planned, what) in [

@@ -58,8 +58,8 @@ impl Loader for Counting {
         Ok(vec![self.step("bless", target)?.commits()])
     }
 
-    fn forget(&self, _: &Survey, _: &Dataset) -> Vec<Step> {
-        Vec::new()
+    fn after(&self, _: &Survey, target: &Dataset, _: Switch) -> Vec<Step> {
+        self.step("after", target).into_iter().collect()
     }
 }
 
@@ -193,7 +193,7 @@ fn a_promotion_put_off_is_made_later_but_only_of_what_this_program_confirmed() {
 fn a_rejection_makes_the_last_good_one_boot_and_says_why_the_other_does_not() {
     let made = tried("new", Some(2));
     let plan = confirm::plan_reject(&made.survey, &LOADER, "it smells").unwrap();
-    assert_eq!(steps(&plan), ["stage", "commit", "finish *"]);
+    assert_eq!(steps(&plan), ["stage", "commit", "after", "finish *"]);
     let record = recorded(&plan);
     assert_eq!((record.name.as_str(), record.tries), ("new", 3));
     assert_eq!(record.why, "it smells");
@@ -236,7 +236,7 @@ fn a_failed_try_is_left_to_the_loader_that_counts_it() {
 fn a_failed_try_that_nothing_counts_is_rejected_so_that_a_reboot_leads_elsewhere() {
     let made = tried("new", None);
     let plan = confirm::plan_failed(&made.survey, &LOADER, "so").unwrap();
-    assert_eq!(steps(&plan), ["stage", "commit", "finish *"]);
+    assert_eq!(steps(&plan), ["stage", "commit", "after", "finish *"]);
     // Where that cannot be done, the machine is not rebooted for ever.
     let stuck = confirm::plan_failed(&made.survey, &Counting(Err("full")), "so");
     assert_eq!(refusal(stuck), "refused to stage: full");

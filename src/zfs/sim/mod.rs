@@ -13,6 +13,7 @@
 //! - `view`: what `zfs list`, `zfs get` and `zpool list` show.
 //! - `engine`: [`Zfs`](crate::zfs::Zfs); `platform`:
 //!   [`Platform`](crate::os::Platform); `boot`: [`Sim::reboot`].
+//! - `loader`: a loader's partition and variables, where it has them.
 //! - `contents`: [`Sim::write_file`], [`Sim::read_file`]; [`Edit`]: what no
 //!   command of ZFS does (tests, demonstrations); [`Import`]: files of the host
 //!   brought in.
@@ -33,6 +34,7 @@ mod edit;
 mod engine;
 mod files;
 mod import;
+mod loader;
 mod platform;
 mod property;
 mod refusal;

@@ -12,6 +12,7 @@ use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, ObjectId, State};
 use super::view;
 use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
+use crate::os::loader::{LoaderChange, LoaderPartition};
 use crate::os::{
     Error, Facts, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
 };
@@ -313,6 +314,30 @@ impl Platform for Sim {
             hostid,
             ..Facts::default()
         }
+    }
+
+    fn partitions(
+        &self,
+        _root: &Utf8Path,
+        _named: Option<&Utf8Path>,
+    ) -> Result<Vec<LoaderPartition>> {
+        self.loader_partitions()
+    }
+
+    fn open_partition(&self, directory: &Utf8Path) -> Result<cap_std_ext::cap_std::fs::Dir> {
+        self.loader_partition(directory)
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.firmware_variable(name)
+    }
+
+    fn set_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
+        self.set_firmware_variable(name, value)
+    }
+
+    fn change_loader(&self, change: &LoaderChange) -> Result<()> {
+        self.loader_change(change)
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {

@@ -1,0 +1,194 @@
+//! systemd-boot, with entries of the Boot Loader Specification, type 1.
+//!
+//! Each environment that was activated has an entry of its own,
+//! `beadm-rs-GUID-NUMBER.conf`, and a copy of its kernel and initramfs in
+//! `beadm-rs/HASH/`, shared where they are identical. systemd-boot boots the
+//! first entry in its order; this program's have the same sort key and their
+//! number for a version, so that the newest comes first. To activate is to make
+//! an entry with a greater number. It is written under a name systemd-boot does
+//! not read, and **one rename** makes it one: that is the commit. So nothing
+//! that could be booted is ever written over, and going back to an environment
+//! is the same as going forward to it.
+//!
+//! An entry on trial has a counter in its name. systemd-boot counts it down
+//! before each try, and puts an entry without tries left behind all others:
+//! then what came first before is first again, and that has no counter. Unless
+//! something says which entry is the default: then the order decides nothing.
+//!
+//! - `entry`: one entry's file; `order`: who comes first; `picture`: what is
+//!   there.
+//! - `find`: whether it is systemd-boot that boots this machine's environments.
+
+mod entry;
+pub(super) mod find;
+mod order;
+mod picture;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use self::entry::Entry;
+use self::find::Place;
+use self::picture::Picture;
+use super::{BootState, Capabilities, Forgotten, Loader, Switch, TrialEntry};
+use crate::os::Platform;
+use crate::plan::{Refusal, Step};
+use crate::survey::Survey;
+use crate::zfs::{Dataset, DatasetName, Pool};
+
+/// The loader.
+pub struct SystemdBoot {
+    platform: Box<dyn Platform>,
+    place: Place,
+    tries: u32,
+    /// The entries that were made ready for the plan that is being made.
+    made: Mutex<Vec<Entry>>,
+}
+
+impl SystemdBoot {
+    /// The one of a machine whose files are below a root; its partition is
+    /// where it is said to be, or looked for.
+    #[must_use]
+    pub fn new(
+        platform: Box<dyn Platform>,
+        root: Option<&Utf8Path>,
+        esp: Option<Utf8PathBuf>,
+        tries: u32,
+    ) -> Self {
+        Self {
+            platform,
+            place: Place::new(root, esp),
+            tries,
+            made: Mutex::default(),
+        }
+    }
+
+    fn made(&self) -> MutexGuard<'_, Vec<Entry>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is now, or why that cannot be told.
+    fn picture(&self) -> Result<Picture, String> {
+        match self.place.picture(self.platform.as_ref()) {
+            Ok(Some(picture)) => Ok(picture),
+            Ok(None) => Err(format!(
+                "no EFI system partition with systemd-boot is mounted on {}",
+                self.place
+            )),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// The picture for a change.
+    fn changeable(&self, attempted: &str) -> Result<Picture, Refusal> {
+        let picture = self
+            .picture()
+            .map_err(|why| Refusal::new(attempted, why).remedy("mount it, and try again"))?;
+        if picture.readonly {
+            return Err(Refusal::new(
+                attempted,
+                format!("{} is mounted read-only", picture.directory),
+            )
+            .remedy(format!("mount -o remount,rw {}", picture.directory)));
+        }
+        Ok(picture)
+    }
+}
+
+/// The environment's root that an entry names.
+fn root_under(entry: &Entry, beroot: &DatasetName) -> Option<DatasetName> {
+    picture::root(entry).filter(|root| root.parent().as_ref() == Some(beroot))
+}
+
+/// The entries that no counter takes away.
+fn lasting(entries: &[Entry]) -> Vec<Entry> {
+    entries
+        .iter()
+        .filter(|entry| entry.counted().1.is_none())
+        .cloned()
+        .collect()
+}
+
+impl Loader for SystemdBoot {
+    fn name(&self) -> &'static str {
+        "systemd-boot"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            counting: true,
+            once: self.platform.variable("LoaderInfo").is_some(),
+        }
+    }
+
+    fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    fn state(&self, beroot: &DatasetName, _pools: &[Pool]) -> BootState {
+        let Ok(picture) = self.picture() else {
+            return BootState::default();
+        };
+        let boots = |entries: &[Entry]| root_under(picture.chosen(entries)?, beroot);
+        let trial = picture.own().into_iter().find_map(|(entry, _)| {
+            let counter = entry.counted().1?;
+            Some(TrialEntry {
+                dataset: root_under(entry, beroot)?,
+                tries_left: counter.left,
+                tries_done: counter.done,
+            })
+        });
+        BootState {
+            next: boots(&picture.entries),
+            once: picture.once().and_then(|entry| root_under(entry, beroot)),
+            trial,
+            back: boots(&lasting(&picture.entries)),
+        }
+    }
+
+    fn stage(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        switch: Switch,
+    ) -> Result<Vec<Step>, Refusal> {
+        self.staged(survey, target, switch)
+    }
+
+    fn commit(&self, _survey: &Survey, target: &Dataset, switch: Switch) -> Result<Step, Refusal> {
+        self.committing(target, switch)
+    }
+
+    fn after(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Vec<Step> {
+        self.afterwards(survey, target, switch)
+    }
+
+    fn recovered(&self, survey: &Survey, done: Option<(&Dataset, Switch)>) -> Vec<Step> {
+        self.tidied(survey, done)
+    }
+
+    fn confirm(&self, survey: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal> {
+        self.confirmed(survey, target)
+    }
+
+    fn forget(&self, survey: &Survey, gone: &Dataset) -> Forgotten {
+        self.forgotten(survey, gone)
+    }
+
+    fn renamed(
+        &self,
+        survey: &Survey,
+        root: &Dataset,
+        to: &DatasetName,
+    ) -> Result<Vec<Step>, Refusal> {
+        self.rewritten(survey, root, to)
+    }
+
+    fn cancel_once(&self) -> Option<Step> {
+        self.once_cancelled()
+    }
+}

@@ -1,0 +1,1 @@
+//! The loader on a simulated machine with a partition and variables.

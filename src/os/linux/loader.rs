@@ -1,0 +1,205 @@
+//! The loader's partitions as they are mounted, and efivarfs.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cap_std_ext::cap_std::ambient_authority;
+use cap_std_ext::cap_std::fs::Dir;
+use rustix::fs::IFlags;
+
+use super::Linux;
+use crate::os::loader::{LoaderPartition, variable_bytes, variable_text};
+use crate::os::mountinfo::unescape;
+use crate::os::{Error, Result};
+
+/// The variables of systemd's Boot Loader Interface have this vendor.
+const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// Where the firmware's variables are.
+const VARIABLES: &str = "/sys/firmware/efi/efivars";
+
+/// Where partitions have their own identity for a name.
+const BY_UUID: &str = "/dev/disk/by-partuuid";
+
+/// Where the partition is mounted, in the order it is looked for.
+const PLACES: [&str; 3] = ["efi", "boot/efi", "boot"];
+
+/// A mount of a FAT file system.
+struct Fat {
+    directory: Utf8PathBuf,
+    source: String,
+    readonly: bool,
+}
+
+/// The FAT file systems of a mountinfo; of several on one directory the last.
+fn fats(mountinfo: &str) -> Vec<Fat> {
+    let mut found: Vec<Fat> = Vec::new();
+    for line in mountinfo.lines() {
+        let Some((before, after)) = line.split_once(" - ") else {
+            continue;
+        };
+        let mut before = before.split(' ');
+        let (Some(directory), Some(options)) = (before.nth(4), before.next()) else {
+            continue;
+        };
+        let plain = |field: &str| String::from_utf8(unescape(field.as_bytes())).ok();
+        let Some(directory) = plain(directory).map(Utf8PathBuf::from) else {
+            continue;
+        };
+        found.retain(|other| other.directory != directory);
+        let mut after = after.split(' ');
+        let (kind, source) = (after.next(), after.next().and_then(plain));
+        let (Some("vfat" | "msdos"), Some(source)) = (kind, source) else {
+            continue;
+        };
+        let says = |options: &str| options.split(',').any(|option| option == "ro");
+        found.push(Fat {
+            directory,
+            source,
+            readonly: says(options) || after.next().is_some_and(says),
+        });
+    }
+    found
+}
+
+/// The identity of the partition a device file is.
+fn uuid_of(source: &str) -> Option<String> {
+    let device = fs::canonicalize(source).ok()?;
+    fs::read_dir(BY_UUID)
+        .ok()?
+        .flatten()
+        .find(|link| fs::canonicalize(link.path()).is_ok_and(|target| target == device))
+        .and_then(|link| link.file_name().into_string().ok())
+        .map(|uuid| uuid.to_ascii_lowercase())
+}
+
+/// The loader's partitions that are mounted: in their usual places below a
+/// root, or in the one place that was named.
+pub(super) fn partitions(
+    linux: &Linux,
+    root: &Utf8Path,
+    named: Option<&Utf8Path>,
+) -> Result<Vec<LoaderPartition>> {
+    let places: Vec<Utf8PathBuf> = match named {
+        Some(named) => vec![named.to_owned()],
+        None => PLACES.iter().map(|place| root.join(place)).collect(),
+    };
+    for place in &places {
+        // Looking into it mounts it, where it is an automount.
+        let _ = fs::read_dir(place).map(Iterator::count);
+    }
+    let text = String::from_utf8_lossy(&linux.mountinfo()?).into_owned();
+    let mounted = fats(&text);
+    let mut found = Vec::new();
+    for place in &places {
+        let Some(fat) = mounted.iter().find(|fat| fat.directory == *place) else {
+            continue;
+        };
+        let dir = Dir::open_ambient_dir(place, ambient_authority())
+            .map_err(Error::io(format!("open {place}")))?;
+        // Opening a directory needs no more than its name; reading it does.
+        dir.entries().map_err(Error::io(format!("read {place}")))?;
+        let space = rustix::fs::fstatvfs(&dir).map_err(Error::io(format!("look at {place}")))?;
+        found.push(LoaderPartition {
+            directory: place.clone(),
+            uuid: uuid_of(&fat.source),
+            free: space.f_bavail.saturating_mul(space.f_frsize),
+            readonly: fat.readonly,
+            dir,
+        });
+    }
+    Ok(found)
+}
+
+pub(super) fn open_partition(directory: &Utf8Path) -> Result<Dir> {
+    Dir::open_ambient_dir(directory, ambient_authority())
+        .map_err(Error::io(format!("open {directory}")))
+}
+
+/// Everything written to the file system is on the disk afterwards: FAT has no
+/// order of its own between a directory and what is in it.
+pub(super) fn make_durable(dir: &Dir) -> Result<()> {
+    rustix::fs::syncfs(dir).map_err(Error::io("write the loader's partition to the disk"))
+}
+
+fn path_of(name: &str) -> Utf8PathBuf {
+    Utf8Path::new(VARIABLES).join(format!("{name}-{VENDOR}"))
+}
+
+pub(super) fn variable(name: &str) -> Option<String> {
+    fs::read(path_of(name))
+        .ok()
+        .map(|bytes| variable_text(&bytes))
+}
+
+/// The kernel protects variables it does not know from being removed by
+/// mistake (Documentation/filesystems/efivarfs.rst).
+fn unprotect(path: &Utf8Path) -> io::Result<()> {
+    let file = match fs::File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let flags = rustix::fs::ioctl_getflags(&file)?;
+    if flags.contains(IFlags::IMMUTABLE) {
+        rustix::fs::ioctl_setflags(&file, flags - IFlags::IMMUTABLE)?;
+    }
+    Ok(())
+}
+
+pub(super) fn set_variable(name: &str, value: Option<&str>) -> Result<()> {
+    let path = path_of(name);
+    let work = || -> io::Result<()> {
+        unprotect(&path)?;
+        let Some(value) = value else {
+            return match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            };
+        };
+        let mut file = fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
+        // One write: the firmware is called once for each.
+        let bytes = variable_bytes(value);
+        if file.write(&bytes)? != bytes.len() {
+            return Err(io::Error::other("the firmware took a part of it"));
+        }
+        let readable = fs::Permissions::from_mode(0o644);
+        file.set_permissions(readable)
+    };
+    work().map_err(Error::io(format!("change the EFI variable {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_mount_on_a_directory_counts() {
+        let text = "\
+22 1 0:20 / / rw shared:1 - zfs rpool/ROOT/a rw
+27 22 8:1 / /boot/efi rw,relatime - vfat /dev/vda1 rw,fmask=0077
+28 22 8:2 / /efi rw - autofs systemd-1 rw
+29 28 8:2 / /efi ro - vfat /dev/disk/by-label/a\\040b rw
+30 22 8:3 / /boot rw - vfat /dev/vda3 rw
+31 22 8:4 / /boot rw - ext4 /dev/vda4 rw
+rubbish
+32 22 - vfat
+";
+        let found: Vec<_> = fats(text)
+            .into_iter()
+            .map(|fat| (fat.directory, fat.source, fat.readonly))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("/boot/efi".into(), "/dev/vda1".to_owned(), false),
+                ("/efi".into(), "/dev/disk/by-label/a b".to_owned(), true),
+            ]
+        );
+    }
+}

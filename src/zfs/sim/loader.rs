@@ -1,0 +1,74 @@
+//! The simulated machine's loader partition and firmware variables, where its
+//! directory has them: `DIR/esp/` is mounted, and `DIR/efi/NAME` is what a
+//! variable says. `DIR/esp.free`, if there, says how many bytes are free.
+
+use camino::{Utf8Path, Utf8PathBuf};
+use cap_std_ext::cap_std::ambient_authority;
+use cap_std_ext::cap_std::fs::Dir;
+
+use super::Sim;
+use crate::os::loader::{LoaderChange, LoaderPartition, perform};
+use crate::os::{Error, Result};
+
+/// Free bytes where nothing is said.
+const FREE: u64 = 1 << 30;
+
+impl Sim {
+    fn below(&self, name: &str) -> Option<Utf8PathBuf> {
+        Some(self.inner.store.directory.as_ref()?.join(name))
+    }
+
+    pub(super) fn loader_partitions(&self) -> Result<Vec<LoaderPartition>> {
+        let Some(directory) = self.below("esp").filter(|directory| directory.is_dir()) else {
+            return Ok(Vec::new());
+        };
+        let said = self
+            .below("esp.free")
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .and_then(|text| text.trim().parse().ok());
+        Ok(vec![LoaderPartition {
+            dir: self.loader_partition(&directory)?,
+            directory,
+            uuid: None,
+            free: said.unwrap_or(FREE),
+            readonly: false,
+        }])
+    }
+
+    pub(super) fn loader_partition(&self, directory: &Utf8Path) -> Result<Dir> {
+        Dir::open_ambient_dir(directory, ambient_authority())
+            .map_err(Error::io(format!("open {directory}")))
+    }
+
+    pub(super) fn firmware_variable(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(self.below("efi")?.join(name)).ok()?;
+        Some(text.trim_end_matches('\n').to_owned())
+    }
+
+    pub(super) fn set_firmware_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
+        let attempted = || format!("change the EFI variable {name}");
+        let Some(path) = self.below("efi").map(|directory| directory.join(name)) else {
+            return Err(Error::Unexpected {
+                attempted: attempted(),
+                detail: "there is no such firmware".to_owned(),
+            });
+        };
+        match value {
+            Some(value) => std::fs::write(path, value),
+            None => match std::fs::remove_file(path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                other => other,
+            },
+        }
+        .map_err(Error::io(attempted()))
+    }
+
+    /// A change of the loader counts as one change.
+    pub(super) fn loader_change(&self, change: &LoaderChange) -> Result<()> {
+        self.powered()
+            .map_err(|refusal| refusal.platform(change.to_string()))?;
+        perform(self, change)?;
+        self.spend();
+        Ok(())
+    }
+}
