@@ -2,6 +2,8 @@
 //! counts nothing, so the tests set the records and choose what boots, as a
 //! loader that counts would.
 
+use std::fs;
+
 use beadm_rs::host::Host;
 use beadm_rs::survey::{Scope, Survey, Trial};
 use beadm_rs::zfs::{SyncOp, Zfs as _};
@@ -161,4 +163,108 @@ fn programs_of_a_simulated_machine_are_not_run() {
         .run("health")
         .run("--json health")
         .is("health");
+}
+
+/// The machine is one that systemd-boot starts; debian has an entry of somebody
+/// else's, and the unit that confirms.
+fn with_systemd_boot() -> Machine {
+    let machine = Machine::with_one_pool();
+    let write = |path: &str, text: &str| {
+        let path = machine.directory().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("esp/EFI/systemd/systemd-bootx64.efi", "MZ");
+    write(
+        "esp/loader/entries/debian.conf",
+        "title Debian\nlinux /vmlinuz\ninitrd /initrd.img\noptions root=ZFS=rpool/ROOT/debian\n",
+    );
+    write("esp/vmlinuz", "a kernel");
+    write("esp/initrd.img", "its initramfs");
+    write("efi/LoaderInfo", "systemd-boot 257");
+    write("efi/LoaderEntrySelected", "debian.conf");
+    machine.with_files("rpool/ROOT/debian", |root| {
+        root.create_dir_all("usr/lib/systemd/system")?;
+        root.write("usr/lib/systemd/system/beadm-rs-confirm.service", "")
+    });
+    machine
+}
+
+/// systemd-boot starts the entry that is on trial, and counts; or, where no try
+/// is left, debian's.
+fn systemd_boot_starts(machine: &Machine) {
+    let entries = machine.directory().join("esp/loader/entries");
+    let counted = entries.read_dir_utf8().unwrap().find_map(|entry| {
+        let file = entry.unwrap().file_name().to_owned();
+        let (name, counter) = file.strip_suffix(".conf")?.split_once('+')?;
+        let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
+        let (left, done) = (left.parse::<u32>().ok()?, done.parse::<u32>().ok()?);
+        let now = format!("{name}+{}-{}.conf", left.checked_sub(1)?, done + 1);
+        fs::rename(entries.join(&file), entries.join(&now)).unwrap();
+        Some(now)
+    });
+    let (selected, root) = match &counted {
+        Some(file) => (file.as_str(), "new"),
+        None => ("debian.conf", "debian"),
+    };
+    fs::write(
+        machine.directory().join("efi/LoaderEntrySelected"),
+        selected,
+    )
+    .unwrap();
+    boots(machine, root);
+}
+
+#[test]
+fn with_systemd_boot_a_trial_is_counted_and_confirmed() {
+    Transcript::on(with_systemd_boot())
+        .run("status")
+        .run("create new")
+        .run("activate new")
+        .run("status")
+        .then("The first try.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .run("confirm -n")
+        .run("confirm")
+        .run("status")
+        .run("list --tree")
+        .run("failback")
+        .run("status")
+        .is("trial-systemd-boot-confirmed");
+}
+
+#[test]
+fn with_systemd_boot_used_up_tries_are_noticed() {
+    Transcript::on(with_systemd_boot())
+        .run("create new")
+        .run("activate new")
+        .then("The first try.", systemd_boot_starts)
+        .run("boot")
+        .then("The second.", systemd_boot_starts)
+        .then("Somebody chooses debian in the menu.", |machine| {
+            fs::write(
+                machine.directory().join("efi/LoaderEntrySelected"),
+                "debian.conf",
+            )
+            .unwrap();
+            boots(machine, "debian");
+        })
+        .run("boot")
+        .then("The third.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .then("There is none any more.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .note("The next activation ends the notice.")
+        .run("activate new")
+        .run("status")
+        .then("The first try.", systemd_boot_starts)
+        .run("confirm --reject")
+        .run("status")
+        .then("The machine starts again.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .is("trial-systemd-boot-fell-back");
 }
