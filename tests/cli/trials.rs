@@ -3,8 +3,11 @@
 //! loader that counts would.
 
 use std::fs;
+use std::sync::atomic::AtomicBool;
 
+use beadm_rs::execute::{Quiet, execute};
 use beadm_rs::host::Host;
+use beadm_rs::plan::confirm;
 use beadm_rs::survey::{Scope, Survey, Trial};
 use beadm_rs::zfs::{SyncOp, Zfs as _};
 
@@ -267,4 +270,62 @@ fn with_systemd_boot_used_up_tries_are_noticed() {
         .run("boot")
         .run("status")
         .is("trial-systemd-boot-fell-back");
+}
+
+/// Stops the machine after so many changes of a confirmation; whether there were
+/// as many.
+fn confirm_stops(machine: &Machine, changes: u64) -> bool {
+    let host = Host::of_simulation(machine.sim.clone(), None);
+    let survey = Survey::around(&host, &confirm::around()).unwrap();
+    let plan = confirm::plan(&survey, host.loader.as_ref()).unwrap();
+    assert!(plan.steps.len() > 2, "{plan:?}");
+    machine.sim.fail_after(changes);
+    let stopped = execute(&host, &plan, &Quiet, &AtomicBool::new(false)).is_err();
+    machine.sim.resume();
+    stopped
+}
+
+#[test]
+fn a_confirmation_that_stops_anywhere_is_made_by_the_next_boot() {
+    let mut changes = 0;
+    loop {
+        let mut transcript = Transcript::on(with_systemd_boot());
+        transcript.run("create new").run("activate new");
+        systemd_boot_starts(&transcript.machine);
+        let stopped = confirm_stops(&transcript.machine, changes);
+        let mut status = || -> serde_json::Value {
+            let output = transcript.output("--json status");
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        let (next, pending) = (status()["next"].clone(), status()["trial"].is_object());
+        assert_eq!(next, "new", "after {changes} changes");
+        assert_eq!(pending, stopped, "after {changes} changes");
+        // What boots next boots: its entry, counted or not, is the first.
+        boots(&transcript.machine, "new");
+        for line in ["boot", "confirm", "boot"] {
+            assert_eq!(transcript.output(line).status.code(), Some(0), "{line}");
+        }
+        let output = transcript.output("--json status");
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told = ["running", "next", "last_good", "failback"].map(|key| status[key].clone());
+        assert_eq!(
+            told,
+            ["new", "new", "new", "debian"],
+            "after {changes} changes"
+        );
+        assert!(status["trial"].is_null() && status["fell_back"].is_null());
+        let entries = transcript.machine.directory().join("esp/loader/entries");
+        assert!(
+            entries
+                .read_dir_utf8()
+                .unwrap()
+                .all(|entry| !entry.unwrap().file_name().contains('+')),
+            "after {changes} changes"
+        );
+        if !stopped {
+            break;
+        }
+        changes += 1;
+    }
+    assert!(changes >= 3, "only {changes} changes");
 }
