@@ -29,10 +29,10 @@ cp /job/bin/beadm-rs /usr/sbin/
 base64 -d <<<"$units" | tar -C /usr/lib/systemd/system -xz
 systemctl daemon-reload
 ours="beadm-rs-boot.service beadm-rs-health.service beadm-rs-confirm.service"
-check_is "systemd-analyze has nothing to say of the units" "" systemd-analyze verify $ours
+check_is "systemd-analyze has nothing to say of the units" "" systemd-analyze verify --man=no $ours
 # Without a record nothing of it does anything.
 check "the units start on a machine without records" systemctl start $ours
-check_is "and do nothing" "" ls /run/beadm-rs/records /run/motd.d/beadm-rs 2>/dev/null
+check_is "and do nothing" "" sh -c 'ls /run/beadm-rs/records /run/motd.d/beadm-rs 2>/dev/null'
 systemctl stop $ours
 check "the units are enabled" systemctl enable $ours
 
@@ -42,6 +42,8 @@ mkdir -p /etc/beadm-rs/health.d/required.d /etc/beadm-rs/health.d/wanted.d
 printf '[health]\ntimeout = 200\n' >/etc/beadm-rs/config.toml
 cat >/etc/beadm-rs/health.d/required.d/10-job <<'CHECK'
 #!/bin/sh
+mkdir -p /run/lab
+touch /run/lab/began
 until [ -e /run/lab/verdict ]; do sleep 0.2; done
 read -r verdict later </run/lab/verdict
 echo "the job says $verdict"
@@ -65,6 +67,7 @@ check_is "new is the root" rpool/ROOT/new findmnt -no SOURCE /
 check_is "the boot knows that new is being tried" /run/beadm-rs/trial ls /run/beadm-rs/trial
 check_is "status tells it" "new, 1 try, then debian again unless it is confirmed" of_status trial
 check_is "the last good one stays debian" debian of_status "last good"
+until [ -e /run/lab/began ]; do sleep 0.2; done
 check_is "nothing is confirmed while the checks run" "activating inactive inactive" \
     sh -c 'for unit in beadm-rs-health.service boot-complete.target beadm-rs-confirm.service; do systemctl show -P ActiveState $unit; done | xargs'
 echo 1 later >/run/lab/verdict
