@@ -6,13 +6,19 @@
 //! loader = "auto"      # or "systemd-boot", "bootfs"
 //! esp = "/boot/efi"    # where the loader's partition is mounted; found by itself
 //! tries = 3            # how often a trial is booted before the last good one
+//!
+//! [health]
+//! timeout = 60         # how long a health check may take, seconds
 //! ```
 
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::Deserialize;
+
+use crate::health;
 
 /// Where it is.
 pub const PATH: &str = "/etc/beadm-rs/config.toml";
@@ -26,6 +32,47 @@ const LIMIT: u64 = 1 << 20;
 pub struct Config {
     /// The loader.
     pub boot: Boot,
+    /// The health checks.
+    pub health: Health,
+}
+
+/// `[health]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// How long a check may take, seconds.
+    #[serde(deserialize_with = "timeout")]
+    pub timeout: u64,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            timeout: health::TIMEOUT.as_secs(),
+        }
+    }
+}
+
+impl Health {
+    /// How long a check may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+}
+
+/// A check that takes longer than an hour does not tell whether a boot went well.
+const LONGEST: u64 = 3600;
+
+fn timeout<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    if (1..=LONGEST).contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(serde::de::Error::custom(format!(
+            "timeout is {seconds}, and can be 1 to {LONGEST} seconds"
+        )))
+    }
 }
 
 /// `[boot]`.
@@ -171,6 +218,8 @@ mod tests {
         assert_eq!(boot.loader, LoaderName::SystemdBoot);
         assert_eq!(boot.esp.as_deref(), Some(Utf8Path::new("/boot/efi")));
         assert_eq!(boot.tries, 1);
+        let health = Config::parse("[health]\ntimeout = 5").unwrap().health;
+        assert_eq!(health.timeout(), Duration::from_secs(5));
     }
 
     #[test]
@@ -182,6 +231,9 @@ mod tests {
             ("[boot]\ntries = 0\n", "tries is 0"),
             ("[boot]\ntries = 100\n", "tries is 100"),
             ("[boot]\nesp = \"boot\"\n", "esp is boot"),
+            ("[health]\ntimeout = 0\n", "timeout is 0"),
+            ("[health]\ntimeout = 3601\n", "timeout is 3601"),
+            ("[health]\nretries = 2\n", "`retries`"),
             ("boot = 3", "line 1"),
         ] {
             let error = Config::parse(text).unwrap_err();

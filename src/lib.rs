@@ -15,6 +15,7 @@
 //! - [`check`]: whether an environment can boot: a list of named findings
 //! - [`survey`]: one picture of pools, datasets, mounts, loader, unfinished work
 //! - [`marker`], [`intent`]: what this program writes into a pool
+//! - [`health`]: whether the running system does what it is there for
 //! - [`diff`]: what differs between two environments
 //! - [`packages`]: what packages are installed in a tree, the order of versions
 //!
@@ -41,6 +42,7 @@ pub mod cli;
 pub mod config;
 pub mod diff;
 pub mod execute;
+pub mod health;
 pub mod host;
 pub mod intent;
 pub mod marker;

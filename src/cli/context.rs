@@ -103,19 +103,7 @@ impl Context {
 
     /// A line on standard error.
     pub fn warn(&self, text: &str) {
-        // Names of files and processes may hold what a terminal would obey.
-        let text: String = text
-            .chars()
-            .map(|c| {
-                if c.is_control() && c != '\n' {
-                    char::REPLACEMENT_CHARACTER
-                } else {
-                    c
-                }
-            })
-            .collect();
-        // Nobody is left to be told when standard error is gone.
-        let _ = writeln!(io::stderr(), "beadm-rs: {text}");
+        warn(text);
     }
 
     /// Whether everything here may be looked at and changed: mounted, for one.
@@ -287,4 +275,21 @@ impl Context {
         let report = self.change(look, plan, |_| None)?;
         self.report(what, &report)
     }
+}
+
+/// A line on standard error.
+pub(super) fn warn(text: &str) {
+    // Names of files and processes may hold what a terminal would obey.
+    let text: String = text
+        .chars()
+        .map(|c| {
+            if c.is_control() && c != '\n' {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
+        })
+        .collect();
+    // Nobody is left to be told when standard error is gone.
+    let _ = writeln!(io::stderr(), "beadm-rs: {text}");
 }

@@ -114,9 +114,12 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
             .iter()
             .map(|line| object(&survey, line, args))
             .collect();
+        let (trial, fell_back) = super::status::records(context, &survey);
         let content = json!({
             "beroot": survey.beroot,
             "environments": environments,
+            "trial": trial.map(|trial| super::status::trial_json(&survey, &trial)),
+            "fell_back": fell_back,
         });
         output::json(&mut out, "list", content)?;
     } else if args.tree {

@@ -8,12 +8,15 @@ pub mod output;
 pub mod progress;
 
 mod activate;
+mod boot;
 mod check;
 mod completions;
+mod confirm;
 mod create;
 mod demo;
 mod destroy;
 mod diff;
+mod health;
 mod init;
 mod label;
 mod list;
@@ -139,6 +142,7 @@ pub enum Command {
     List(list::Args),
     Activate(activate::Args),
     Failback(activate::FailbackArgs),
+    Confirm(confirm::Args),
     Destroy(destroy::Args),
     Mount(mount::Args),
     #[command(visible_alias = "umount")]
@@ -155,6 +159,9 @@ pub enum Command {
     Unpin(label::PinArgs),
     Check(check::Args),
     Status(status::Args),
+    Health(health::Args),
+    #[command(hide = true)]
+    Boot(boot::Args),
     Recover(recover::Args),
     Completions(completions::Args),
     Demo(demo::Args),
@@ -169,6 +176,7 @@ impl Command {
             Self::List(_) => "list".to_owned(),
             Self::Activate(args) => format!("activate {}", args.name()),
             Self::Failback(_) => "fail back".to_owned(),
+            Self::Confirm(args) => args.purpose().to_owned(),
             Self::Destroy(args) => format!("destroy {}", args.names()),
             Self::Mount(args) => format!("mount {}", args.name),
             Self::Unmount(args) => format!("unmount {}", args.name),
@@ -182,6 +190,8 @@ impl Command {
             Self::Unpin(args) => format!("unpin {}", args.name),
             Self::Check(_) => "check".to_owned(),
             Self::Status(_) => "status".to_owned(),
+            Self::Health(_) => "check the health of the system".to_owned(),
+            Self::Boot(_) => "look after this boot".to_owned(),
             Self::Recover(_) => "recover".to_owned(),
             Self::Completions(_) => "completions".to_owned(),
             Self::Demo(_) => "demo".to_owned(),
@@ -324,6 +334,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     }
     let host = match (host(&global), &command) {
         (Err(trouble), Command::Check(args)) if args.nagios => return check::unknown(&trouble),
+        (Err(trouble), Command::Boot(_)) => return Ok(boot::without_host(&trouble)),
         (host, _) => host?,
     };
     let context = Context {
@@ -341,6 +352,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::List(args) => list::run(&context, &args),
         Command::Activate(args) => activate::run(&context, args),
         Command::Failback(args) => activate::run_failback(&context, &args),
+        Command::Confirm(args) => confirm::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
         Command::Destroy(args) => destroy::run(&context, &args),
         Command::Mount(args) => mount::run(&context, &args),
@@ -354,6 +366,11 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Pin(args) => label::pin(&context, &args, true),
         Command::Unpin(args) => label::pin(&context, &args, false),
         Command::Status(_) => status::run(&context),
+        Command::Health(args) => health::run(&context, &args),
+        Command::Boot(_) => {
+            boot::run(&context);
+            Ok(())
+        }
         Command::Recover(_) => recover::run(&context),
         Command::Completions(_) | Command::Demo(_) => Ok(()),
     }

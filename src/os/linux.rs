@@ -1,5 +1,6 @@
 //! Linux: `/proc` and mount(8).
 
+mod booted;
 mod device;
 pub mod init;
 mod loader;
@@ -24,8 +25,8 @@ use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use super::loader::LoaderPartition;
 use super::mountinfo::{self, Entry};
 use super::{
-    EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork, Namespace,
-    Object, Platform, Result,
+    Booted, EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork,
+    Namespace, Object, Platform, Result,
 };
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
@@ -431,6 +432,14 @@ impl Platform for Linux {
                 detail: "the thread that did it panicked".to_owned(),
             })
         })
+    }
+
+    fn leave(&self, booted: &Booted) -> Result<()> {
+        Self::leave(self, booted)
+    }
+
+    fn reboot(&self) -> Result<()> {
+        booted::reboot()
     }
 
     fn partitions(

@@ -192,6 +192,17 @@ impl Facts {
     }
 }
 
+/// What a boot leaves for others to see until the next one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Booted {
+    /// There are records of this program: its units have something to do.
+    pub records: bool,
+    /// What runs is being tried, and has not been confirmed.
+    pub trial: bool,
+    /// What is to be told to whoever logs in.
+    pub message: Option<String>,
+}
+
 /// The operating system.
 pub trait Platform: Send + Sync {
     /// The dataset `/` is mounted from; `None` where it is something else.
@@ -271,6 +282,25 @@ pub trait Platform: Send + Sync {
     /// were not there.
     fn facts(&self) -> Facts {
         Facts::default()
+    }
+
+    /// Leaves word of this boot: files below `/run`, and the message of the day.
+    ///
+    /// # Errors
+    /// Where they cannot be written.
+    fn leave(&self, _booted: &Booted) -> Result<()> {
+        Ok(())
+    }
+
+    /// Reboots the machine, as its administrator would; returns at once.
+    ///
+    /// # Errors
+    /// Whatever init says; [`Error::Unexpected`] in a simulation.
+    fn reboot(&self) -> Result<()> {
+        Err(Error::Unexpected {
+            attempted: "reboot the machine".to_owned(),
+            detail: "it is a simulated one; 'beadm-rs demo --reboot' does it".to_owned(),
+        })
     }
 
     /// The loader's partitions that are mounted: in their usual places below a

@@ -240,15 +240,15 @@ pub fn failback_target(survey: &Survey) -> Result<BootEnvironment<'_>, Refusal> 
 }
 
 /// The promotions of one environment's tree, tried on a graph.
-struct Promotions {
+pub(super) struct Promotions {
     /// Per pool, in order.
-    operations: Vec<(PoolName, SyncOp)>,
+    pub(super) operations: Vec<(PoolName, SyncOp)>,
     /// What to promote to take them back, in that order, per pool.
-    back: Vec<(PoolName, DatasetName)>,
+    pub(super) back: Vec<(PoolName, DatasetName)>,
 }
 
 /// Promotes until no dataset of the environment hangs on another.
-fn promotions(
+pub(super) fn promotions(
     survey: &Survey,
     attempted: &str,
     target: &BootEnvironment<'_>,
@@ -444,7 +444,7 @@ fn outcome(survey: &Survey, target: &BootEnvironment<'_>, record: Option<Guid>) 
     format!("{} boots next{back}", target.name())
 }
 
-fn failback_mark(target: &BootEnvironment<'_>, record: Option<Guid>) -> SyncOp {
+pub(super) fn failback_mark(target: &BootEnvironment<'_>, record: Option<Guid>) -> SyncOp {
     let object = target.root.name.to_string();
     let key = "failback".to_owned();
     match record {

@@ -4,6 +4,7 @@
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
 //!   [`rollback`], [`snapshot`], [`label`], [`init`]: one per request.
 //! - [`provisional`]: an activation on trial, or for one boot.
+//! - [`confirm`]: the end of a trial, and what a boot has to say of it.
 //! - [`recover`]: what to do about an operation that did not end.
 //! - [`graph`]: what promotions do to who hangs on whom.
 //! - [`action`]: what a step does; `conditions`, `record`: what requests share.
@@ -11,6 +12,7 @@
 pub mod action;
 pub mod activate;
 mod conditions;
+pub mod confirm;
 pub mod create;
 pub mod destroy;
 pub mod graph;

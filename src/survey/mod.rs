@@ -285,6 +285,14 @@ impl Survey {
         }
     }
 
+    /// This program has left a record on the beroot.
+    #[must_use]
+    pub fn has_records(&self) -> bool {
+        ["schema", "confirmed", "op", trial::TRIAL, trial::FELL_BACK]
+            .into_iter()
+            .any(|key| self.beroot_mark(key).is_some())
+    }
+
     /// The version of the records is noted.
     #[must_use]
     pub fn has_schema(&self) -> bool {

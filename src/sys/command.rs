@@ -130,7 +130,8 @@ pub fn kill_running() {
     }
 }
 
-fn kill(group: u32) {
+/// Kills a process group that [`command`] made.
+pub(super) fn kill(group: u32) {
     if let Ok(group) = i32::try_from(group) {
         // One that has ended meanwhile is as good as killed.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
@@ -302,4 +303,19 @@ pub fn finish(child: Child) -> io::Result<Finished> {
         stdout: output.stdout,
         stderr: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
     })
+}
+
+/// Waits for a child whose output goes elsewhere.
+///
+/// # Errors
+/// Where it cannot be waited for.
+pub(super) fn wait(child: &mut Child) -> io::Result<ExitStatus> {
+    let status = child.wait();
+    forget(child.id());
+    status
+}
+
+/// It is waited for no longer.
+pub(super) fn forget(id: u32) {
+    running().remove(&id);
 }

@@ -1,4 +1,5 @@
 //! Below the operating system's concepts: child processes and the lock file.
 
 pub mod command;
+pub mod limited;
 pub mod lock;

@@ -22,4 +22,5 @@ mod redact;
 mod refusals;
 mod run;
 mod transcript;
+mod trials;
 mod unfinished;

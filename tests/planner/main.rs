@@ -17,3 +17,4 @@ mod promotions;
 mod recovered;
 mod refused;
 mod space;
+mod trials;

@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::ran::sh;
 
 /// A child process that does not outlive the test.
-struct Background(Child);
+pub struct Background(Child);
 
 impl Drop for Background {
     fn drop(&mut self) {
@@ -19,7 +19,7 @@ impl Drop for Background {
 
 impl Background {
     /// A `zfs send` into a pipe that nobody reads; under way when this returns.
-    fn send(snapshot: &str) -> Self {
+    pub fn send(snapshot: &str) -> Self {
         let mut child = Command::new("zfs")
             .args(["send", snapshot])
             .stdout(Stdio::piped())

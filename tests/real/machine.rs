@@ -294,6 +294,11 @@ impl Machine {
     /// Runs the program as on a machine that was booted into `be`: in a mount
     /// namespace of its own whose root is that environment.
     pub fn run_inside(&self, be: &str, arguments: &[&str]) -> Ran {
+        self.run_inside_failing(be, arguments, "")
+    }
+
+    /// The same, and it stops at a fail point: `confirm/finish:after=kill`.
+    pub fn run_inside_failing(&self, be: &str, arguments: &[&str], fail: &str) -> Ran {
         let script = r#"
             set -e
             root=$1 be=$2; shift 2
@@ -310,6 +315,7 @@ impl Machine {
             .arg(self.name(&format!("ROOT/{be}")))
             .arg(program())
             .args(arguments)
+            .env("BEADM_RS_FAIL", fail)
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -49,3 +49,4 @@ mod run;
 mod streams;
 mod tally;
 mod tools;
+mod trial;

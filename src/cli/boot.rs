@@ -1,0 +1,120 @@
+//! `boot`: what a machine does for itself before its services start.
+
+use std::sync::atomic::AtomicBool;
+
+use super::context::{Context, warn};
+use super::error::Trouble;
+use super::progress::Bar;
+use crate::execute::execute;
+use crate::os::linux::Linux;
+use crate::os::{Booted, Platform as _};
+use crate::plan::confirm;
+use crate::survey::{Scope, Survey, SurveyError};
+
+/// Look after this boot: what the service beadm-rs-boot runs before the others
+///
+/// Completes or takes back what was interrupted, as `recover` does; notices that
+/// the machine went back from a trial, and records why; leaves word of it for
+/// whoever logs in (/run/motd.d/beadm-rs). It never makes a boot fail: the exit
+/// code is 0, and what went wrong is told.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// What is left where it is not known whether a trial goes on: the units then do
+/// their work, and find out or fail themselves.
+fn unknown(trouble: &Trouble) -> Booted {
+    Booted {
+        records: true,
+        trial: true,
+        message: Some(format!(
+            "beadm-rs could not look after this boot: {}",
+            trouble.message
+        )),
+    }
+}
+
+/// There is no machine to look at: no ZFS, or a configuration that cannot be
+/// followed.
+pub(super) fn without_host(trouble: &Trouble) -> u8 {
+    warn(&trouble.to_string());
+    if let Err(error) = Linux::default().leave(&unknown(trouble)) {
+        warn(&error.to_string());
+    }
+    0
+}
+
+pub(super) fn run(context: &Context) {
+    let booted = look_after(context).unwrap_or_else(|trouble| {
+        context.warn(&trouble.to_string());
+        unknown(&trouble)
+    });
+    if context.dry_run {
+        return;
+    }
+    if let Err(error) = context.host.platform.leave(&booted) {
+        context.warn(&error.to_string());
+    }
+}
+
+fn look_after(context: &Context) -> Result<Booted, Trouble> {
+    let survey = match Survey::take(&context.host, Scope::Names) {
+        // Not a machine with boot environments.
+        Err(SurveyError::NoBeroot(why)) => {
+            context.warn(&why);
+            return Ok(Booted::default());
+        }
+        survey => survey?,
+    };
+    if !survey.has_records() {
+        context.warn("there are no records of beadm-rs: nothing to do");
+        return Ok(Booted::default());
+    }
+    let lock = if context.dry_run {
+        None
+    } else {
+        Some(context.lock()?)
+    };
+    if survey.intent().is_some() {
+        recover(context);
+    }
+    let survey = Survey::take(&context.host, Scope::Names)?;
+    let noticed = confirm::plan_notice(&survey)?;
+    if !noticed.outcome.is_empty() {
+        context.warn(&noticed.outcome);
+    }
+    if lock.is_some() {
+        let never = AtomicBool::new(false);
+        execute(&context.host, &noticed, &Bar::for_terminal(), &never)?;
+    }
+    let survey = Survey::take(&context.host, Scope::Names)?;
+    let running = survey.running();
+    let trial = survey.trial().ok().flatten();
+    let message = match (survey.fell_back().ok().flatten(), &trial) {
+        (Some(record), None) => {
+            let running = running.as_ref().map(|running| running.name());
+            Some(format!(
+                "beadm-rs: {} (beadm-rs status)",
+                confirm::sentence(&record, running)
+            ))
+        }
+        _ => None,
+    };
+    Ok(Booted {
+        records: true,
+        trial: trial
+            .is_some_and(|trial| running.is_some_and(|running| running.guid() == trial.target)),
+        message,
+    })
+}
+
+/// Ends what was interrupted; where that fails the rest can be done all the same.
+fn recover(context: &Context) {
+    if context.dry_run {
+        return;
+    }
+    match context.recover() {
+        Ok(Some(plan)) => context.warn(&plan.outcome),
+        Ok(None) => {}
+        Err(trouble) => context.warn(&trouble.to_string()),
+    }
+}

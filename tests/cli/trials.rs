@@ -1,0 +1,331 @@
+//! Trials: confirmed, rejected, and what a boot notices. The simulated loader
+//! counts nothing, so the tests set the records and choose what boots, as a
+//! loader that counts would.
+
+use std::fs;
+use std::sync::atomic::AtomicBool;
+
+use beadm_rs::execute::{Quiet, execute};
+use beadm_rs::host::Host;
+use beadm_rs::plan::confirm;
+use beadm_rs::survey::{Scope, Survey, Trial};
+use beadm_rs::zfs::{SyncOp, Zfs as _};
+
+use super::machine::{Machine, dataset};
+use super::transcript::Transcript;
+
+fn mark(machine: &Machine, key: &str, text: &str) {
+    let mark = SyncOp::Mark {
+        object: "rpool/ROOT".to_owned(),
+        key: key.to_owned(),
+        text: text.to_owned(),
+    };
+    let rpool = dataset("rpool/ROOT").pool();
+    machine.sim.transact(&rpool, &[mark]).unwrap();
+}
+
+fn survey(machine: &Machine) -> Survey {
+    let host = Host::of_simulation(machine.sim.clone(), None);
+    Survey::take(&host, Scope::Names).unwrap()
+}
+
+/// What activation with a loader that counts leaves.
+fn on_trial(machine: &Machine, name: &str, tries: u32) {
+    let survey = survey(machine);
+    let guid = |name: &str| survey.environment(&name.parse().unwrap()).unwrap().guid();
+    let trial = Trial {
+        target: guid(name),
+        back: survey.running().unwrap().guid(),
+        tries,
+        since: survey.now,
+    };
+    mark(machine, "trial", &trial.encode());
+}
+
+fn boots(machine: &Machine, name: &str) {
+    let root = dataset(&format!("rpool/ROOT/{name}"));
+    machine.sim.reboot_into(&root).unwrap();
+}
+
+#[test]
+fn a_trial_that_works_is_confirmed() {
+    Transcript::on(Machine::with_one_pool())
+        .note("Nothing is tried, and this machine has no records: nothing happens.")
+        .run("boot")
+        .run("confirm")
+        .run("confirm --reject")
+        .run("create new")
+        .run("activate debian")
+        .run("boot")
+        .then("new is to be tried.", |machine| on_trial(machine, "new", 3))
+        .run("status")
+        .note("Here is not the place to confirm it.")
+        .run("confirm")
+        .then("The machine starts new.", |machine| boots(machine, "new"))
+        .run("boot")
+        .run("status")
+        .run("list --tree")
+        .run("confirm -n")
+        .run("confirm")
+        .run("status")
+        .run("list --tree")
+        .run("confirm")
+        .run("boot")
+        .note("It is the last good one, with a way back.")
+        .run("failback")
+        .is("trial-confirmed");
+}
+
+#[test]
+fn a_trial_that_is_rejected_goes_back() {
+    Transcript::on(Machine::with_one_pool())
+        .run("create new")
+        .run("activate debian")
+        .then("new is tried, and runs.", |machine| {
+            on_trial(machine, "new", 1);
+            boots(machine, "new");
+        })
+        .run("confirm --reject -n")
+        .run("confirm --reject")
+        .run("confirm")
+        .run("status")
+        .run("--json status")
+        .reboot()
+        .run("boot")
+        .then(
+            "It is tried once more, and rejected before it ran.",
+            |machine| {
+                on_trial(machine, "new", 2);
+            },
+        )
+        .run("confirm --reject --reboot")
+        .run("status")
+        .is("trial-rejected");
+}
+
+#[test]
+fn a_boot_notices_that_the_machine_went_back() {
+    Transcript::on(Machine::with_one_pool())
+        .run("create new")
+        .run("activate debian")
+        .then("new is tried, and debian comes up again.", |machine| {
+            on_trial(machine, "new", 3);
+            boots(machine, "debian");
+        })
+        .run("boot -n")
+        .run("boot")
+        .run("boot")
+        .run("status")
+        .run("--json list")
+        .note("Confirming it now is too late.")
+        .run("confirm")
+        .then(
+            "new is tried again, and is destroyed meanwhile.",
+            |machine| {
+                on_trial(machine, "new", 3);
+                let new = dataset("rpool/ROOT/new");
+                let survey = survey(machine);
+                for found in survey.within(&new).collect::<Vec<_>>().into_iter().rev() {
+                    let gone = SyncOp::Destroy {
+                        object: found.name.to_string(),
+                        guard: beadm_rs::zfs::Guard::Guid(found.guid),
+                        missing_ok: false,
+                    };
+                    machine.sim.transact(&new.pool(), &[gone]).unwrap();
+                }
+            },
+        )
+        .run("boot")
+        .run("status")
+        .is("trial-fell-back");
+}
+
+#[test]
+fn records_that_cannot_be_read_are_told_and_stop_no_boot() {
+    Transcript::on(Machine::with_one_pool())
+        .run("activate debian")
+        .then("A newer program's.", |machine| {
+            mark(machine, "trial", r#"{"version":2,"tries":"many"}"#);
+            mark(machine, "fell-back", r#"{"version":3}"#);
+        })
+        .run("status")
+        .run("confirm")
+        .run("confirm --reject")
+        .run("boot")
+        .then("Damaged.", |machine| mark(machine, "trial", "yes"))
+        .run("status")
+        .run("confirm")
+        .run("boot")
+        .run("check --all")
+        .is("trial-unread");
+}
+
+#[test]
+fn programs_of_a_simulated_machine_are_not_run() {
+    Transcript::on(Machine::with_one_pool())
+        .run("health")
+        .run("--json health")
+        .is("health");
+}
+
+/// The machine is one that systemd-boot starts; debian has an entry of somebody
+/// else's, and the unit that confirms.
+fn with_systemd_boot() -> Machine {
+    let machine = Machine::with_one_pool();
+    let write = |path: &str, text: &str| {
+        let path = machine.directory().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("esp/EFI/systemd/systemd-bootx64.efi", "MZ");
+    write(
+        "esp/loader/entries/debian.conf",
+        "title Debian\nlinux /vmlinuz\ninitrd /initrd.img\noptions root=ZFS=rpool/ROOT/debian\n",
+    );
+    write("esp/vmlinuz", "a kernel");
+    write("esp/initrd.img", "its initramfs");
+    write("efi/LoaderInfo", "systemd-boot 257");
+    write("efi/LoaderEntrySelected", "debian.conf");
+    machine.with_files("rpool/ROOT/debian", |root| {
+        root.create_dir_all("usr/lib/systemd/system")?;
+        root.write("usr/lib/systemd/system/beadm-rs-confirm.service", "")
+    });
+    machine
+}
+
+/// systemd-boot starts the entry that is on trial, and counts; or, where no try
+/// is left, debian's.
+fn systemd_boot_starts(machine: &Machine) {
+    let entries = machine.directory().join("esp/loader/entries");
+    let counted = entries.read_dir_utf8().unwrap().find_map(|entry| {
+        let file = entry.unwrap().file_name().to_owned();
+        let (name, counter) = file.strip_suffix(".conf")?.split_once('+')?;
+        let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
+        let (left, done) = (left.parse::<u32>().ok()?, done.parse::<u32>().ok()?);
+        let now = format!("{name}+{}-{}.conf", left.checked_sub(1)?, done + 1);
+        fs::rename(entries.join(&file), entries.join(&now)).unwrap();
+        Some(now)
+    });
+    let (selected, root) = match &counted {
+        Some(file) => (file.as_str(), "new"),
+        None => ("debian.conf", "debian"),
+    };
+    fs::write(
+        machine.directory().join("efi/LoaderEntrySelected"),
+        selected,
+    )
+    .unwrap();
+    boots(machine, root);
+}
+
+#[test]
+fn with_systemd_boot_a_trial_is_counted_and_confirmed() {
+    Transcript::on(with_systemd_boot())
+        .run("status")
+        .run("create new")
+        .run("activate new")
+        .run("status")
+        .then("The first try.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .run("confirm -n")
+        .run("confirm")
+        .run("status")
+        .run("list --tree")
+        .run("failback")
+        .run("status")
+        .is("trial-systemd-boot-confirmed");
+}
+
+#[test]
+fn with_systemd_boot_used_up_tries_are_noticed() {
+    Transcript::on(with_systemd_boot())
+        .run("create new")
+        .run("activate new")
+        .then("The first try.", systemd_boot_starts)
+        .run("boot")
+        .then("The second.", systemd_boot_starts)
+        .then("Somebody chooses debian in the menu.", |machine| {
+            fs::write(
+                machine.directory().join("efi/LoaderEntrySelected"),
+                "debian.conf",
+            )
+            .unwrap();
+            boots(machine, "debian");
+        })
+        .run("boot")
+        .then("The third.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .then("There is none any more.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .note("The next activation ends the notice.")
+        .run("activate new")
+        .run("status")
+        .then("The first try.", systemd_boot_starts)
+        .run("confirm --reject")
+        .run("status")
+        .then("The machine starts again.", systemd_boot_starts)
+        .run("boot")
+        .run("status")
+        .is("trial-systemd-boot-fell-back");
+}
+
+/// Stops the machine after so many changes of a confirmation; whether there were
+/// as many.
+fn confirm_stops(machine: &Machine, changes: u64) -> bool {
+    let host = Host::of_simulation(machine.sim.clone(), None);
+    let survey = Survey::around(&host, &confirm::around()).unwrap();
+    let plan = confirm::plan(&survey, host.loader.as_ref()).unwrap();
+    assert!(plan.steps.len() > 2, "{plan:?}");
+    machine.sim.fail_after(changes);
+    let stopped = execute(&host, &plan, &Quiet, &AtomicBool::new(false)).is_err();
+    machine.sim.resume();
+    stopped
+}
+
+#[test]
+fn a_confirmation_that_stops_anywhere_is_made_by_the_next_boot() {
+    let mut changes = 0;
+    loop {
+        let mut transcript = Transcript::on(with_systemd_boot());
+        transcript.run("create new").run("activate new");
+        systemd_boot_starts(&transcript.machine);
+        let stopped = confirm_stops(&transcript.machine, changes);
+        let mut status = || -> serde_json::Value {
+            let output = transcript.output("--json status");
+            serde_json::from_slice(&output.stdout).unwrap()
+        };
+        let (next, pending) = (status()["next"].clone(), status()["trial"].is_object());
+        assert_eq!(next, "new", "after {changes} changes");
+        assert_eq!(pending, stopped, "after {changes} changes");
+        // What boots next boots: its entry, counted or not, is the first.
+        boots(&transcript.machine, "new");
+        for line in ["boot", "confirm", "boot"] {
+            assert_eq!(transcript.output(line).status.code(), Some(0), "{line}");
+        }
+        let output = transcript.output("--json status");
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let told = ["running", "next", "last_good", "failback"].map(|key| status[key].clone());
+        assert_eq!(
+            told,
+            ["new", "new", "new", "debian"],
+            "after {changes} changes"
+        );
+        assert!(status["trial"].is_null() && status["fell_back"].is_null());
+        let entries = transcript.machine.directory().join("esp/loader/entries");
+        assert!(
+            entries
+                .read_dir_utf8()
+                .unwrap()
+                .all(|entry| !entry.unwrap().file_name().contains('+')),
+            "after {changes} changes"
+        );
+        if !stopped {
+            break;
+        }
+        changes += 1;
+    }
+    assert!(changes >= 3, "only {changes} changes");
+}
