@@ -163,7 +163,7 @@ definitions! {
     KEY_NOT_IN_INITRAMFS "key-not-in-initramfs" Warning
         "the initramfs has not the key file of an encrypted environment";
     CHILDREN_NOT_MOUNTED "children-not-mounted" Error
-        "dracut made the initramfs, which mounts no child dataset with canmount=noauto, and fstab does not";
+        "dracut made the initramfs, which mounts no child dataset with canmount=noauto, and neither fstab nor a generator or module of beadm-rs does";
     INITRAMFS_OUTDATED "initramfs-outdated" Warning
         "the initramfs is older than the zfs module of its kernel";
     ZFS_MODULE_MISSING "zfs-module-missing" Warning

@@ -269,6 +269,21 @@ impl Platform for Linux {
         Ok(mountinfo::root(&self.mountinfo()?))
     }
 
+    fn running_files(&self) -> Result<Option<Files>> {
+        if self.root_dataset()?.is_none() {
+            return Ok(None);
+        }
+        let root = Dir::open_ambient_dir("/", ambient_authority()).map_err(Error::io("open /"))?;
+        Ok(Some(Files {
+            root,
+            scratch: None,
+        }))
+    }
+
+    fn occupied(&self) -> Result<Vec<Utf8PathBuf>> {
+        Ok(mountinfo::directories(&self.mountinfo()?))
+    }
+
     fn mounts(&self, all: bool) -> Result<Vec<Mount>> {
         let mut mounts: Vec<Mount> = self
             .read_own()?

@@ -15,7 +15,7 @@ depends() {
 
 install() {
     # shellcheck disable=SC2154 # dracut's
-    inst_multiple zfs mount mount.zfs readlink sort
+    inst_multiple zfs mount mount.zfs readlink
     # After the zfs module's own, 98. A name without "zfs": that one removes those.
     inst_hook mount 99 "$moddir/beadm-rs-children.sh"
 }
