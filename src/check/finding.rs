@@ -120,6 +120,8 @@ definitions! {
         "the environment that failback would lead to is gone";
     UNFINISHED_OPERATION "unfinished-operation" Warning
         "an operation was interrupted and neither completed nor taken back";
+    KERNELS_OUTSIDE "kernels-outside" Info
+        "kernels or the loader's entries are kept where all environments share them, or by another tool";
     PROPERTY_NOT_UNDERSTOOD "property-not-understood" Warning
         "a property org.beadm-rs:* holds what beadm-rs does not write";
 

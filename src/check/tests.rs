@@ -411,6 +411,9 @@ const CASES: &[(&[&str], Breaking)] = &[
         unified(stage, &[(KERNEL, &archive(&[]))]);
     }),
     (&["children-not-mounted"], dracut),
+    (&["kernels-outside"], |stage| {
+        stage.write(ROOT, "etc/kernel/proxmox-boot-uuids", "1234-ABCD\n");
+    }),
     (&["key-not-in-initramfs"], |stage| {
         key_in(stage, "file:///etc/zfs/key");
     }),

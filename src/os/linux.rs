@@ -491,6 +491,31 @@ impl Platform for Linux {
         lock::acquire(&self.run.join("lock"), purpose, patience)
     }
 
+    fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> Result<()> {
+        let verb = if off { "disable" } else { "enable" };
+        let names: Vec<&str> = units.iter().map(|(name, _)| name.as_str()).collect();
+        let attempted = format!("{verb} {}", names.join(", "));
+        let program = command::find("systemctl").ok_or_else(|| Error::Unexpected {
+            attempted: attempted.clone(),
+            detail: "systemctl(1) is not installed".to_owned(),
+        })?;
+        let arguments: Vec<String> = ["--quiet", verb, "--"]
+            .into_iter()
+            .chain(names)
+            .map(str::to_owned)
+            .collect();
+        let finished = command::run(&program, &arguments, None)
+            .map_err(Error::io(format!("start {program}")))?;
+        if finished.status.success() {
+            Ok(())
+        } else {
+            Err(Error::Unexpected {
+                attempted,
+                detail: finished.stderr,
+            })
+        }
+    }
+
     fn surroundings(&self) -> Result<Surroundings> {
         run::surroundings(self)
     }

@@ -309,6 +309,13 @@ pub trait Platform: Send + Sync {
     /// [`Error::Locked`] where it is still held after that.
     fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock>;
 
+    /// Has the running system start units at its boots, or not any more. Those it
+    /// already does that with stay as they are.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> Result<()>;
+
     /// What of the running machine a command inside an environment is shown a
     /// version of.
     ///

@@ -33,7 +33,7 @@ booted() {
 # asking NAME SECONDS < SCRIPT: a stage whose script has these.
 asking() { { echo "$own"; cat; } | stage "$@"; }
 
-asking install 300 <<'GUEST' || return
+asking install 600 <<'GUEST' || return
 umount /boot/efi
 cp -a /job/installed/. /
 systemctl -q enable beadm-rs-mount.service zfs-import-scan.service
@@ -101,7 +101,7 @@ finish reboot
 GUEST
 
 SCENARIO_INITRD=$IMAGES/initrd-dracut
-asking dracut-generator 300 <<'GUEST' || return
+asking dracut-generator 600 <<'GUEST' || return
 booted other
 check "systemd mounted it by a unit" grep -q beadm-rs-generator /run/systemd/generator.early/var.mount
 check_is "which the cache of another generator did not change" rpool/ROOT/other/var sh -c "systemctl show -p What --value var.mount"
@@ -120,7 +120,7 @@ chmod u+w "$SCENARIO_DIR/initrd-module"
 truncate -s %512 "$SCENARIO_DIR/initrd-module"
 (cd "$module" && find . | cpio --quiet -o -H newc -R 0:0) >>"$SCENARIO_DIR/initrd-module"
 SCENARIO_INITRD=$SCENARIO_DIR/initrd-module
-asking dracut-module 300 <<'GUEST' || return
+asking dracut-module 600 <<'GUEST' || return
 booted debian
 check "no generator was there" test ! -e /run/systemd/generator.early/var.mount
 check_is "what has no key is told" "beadm-rs: rpool/ROOT/debian/secret is not mounted on /secret: its key is not loaded (zfs load-key rpool/ROOT/debian/secret)" \
@@ -130,7 +130,7 @@ finish reboot
 GUEST
 
 SCENARIO_INITRD=
-asking initramfs-tools 300 <<'GUEST' || return
+asking initramfs-tools 600 <<'GUEST' || return
 booted other
 finish poweroff
 GUEST
