@@ -48,7 +48,7 @@ install: $(BINARY)
 	@set -e; for file in $(FILES); do \
 		mode=$${file%%:*} rest=$${file#*:}; source=$${rest%%:*} target=$(DESTDIR)$${rest#*:}; \
 		install -D -m "$$mode" "$$source" "$$target"; \
-		case $$source in dist/systemd/*) sed -i 's|/usr/sbin/beadm-rs|$(SBINDIR)/beadm-rs|' "$$target" ;; esac; \
+		case $$source in dist/systemd/*) sed -i 's|/usr/sbin/beadm-rs|$(SBINDIR)/beadm-rs|g' "$$target" ;; esac; \
 	done
 	@install -d -m 0755 "$(DESTDIR)$(dir $(GENERATOR))"
 	@ln -sfr "$(DESTDIR)$(SBINDIR)/beadm-rs" "$(DESTDIR)$(GENERATOR)"
