@@ -190,9 +190,14 @@ fn say(text: &str) {
 }
 
 /// In an initramfs, a container or a user's systemd there is nothing to do
-/// (systemd.generator(7), "Environment").
-fn is_elsewhere(variable: impl Fn(&str) -> Option<String>) -> bool {
-    variable("SYSTEMD_IN_INITRD").is_some_and(|value| value == "1")
+/// (systemd.generator(7), "Environment"; before systemd 251 only files tell).
+fn is_elsewhere(
+    variable: impl Fn(&str) -> Option<String>,
+    is_there: impl Fn(&str) -> bool,
+) -> bool {
+    is_there("/etc/initrd-release")
+        || is_there("/run/systemd/container")
+        || variable("SYSTEMD_IN_INITRD").is_some_and(|value| value == "1")
         || variable("SYSTEMD_SCOPE").is_some_and(|value| value == "user")
         || variable("SYSTEMD_VIRTUALIZATION").is_some_and(|value| value.starts_with("container"))
 }
@@ -230,10 +235,12 @@ pub fn entry(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
     // Three directories: with the priority of generators, above all, below all.
     let directory = arguments.get(2).or(arguments.get(1)).cloned();
     let Some(directory) = directory else {
-        say("started without the directories a generator is given");
+        let usage = format!("{NAME}: systemd starts this with the directories for its units\n");
+        let _ = io::stderr().write_all(usage.as_bytes());
         return Some(ExitCode::SUCCESS);
     };
-    if is_elsewhere(|name| std::env::var(name).ok()) {
+    let is_there = |path: &str| Utf8Path::new(path).exists();
+    if is_elsewhere(|name| std::env::var(name).ok(), is_there) {
         return Some(ExitCode::SUCCESS);
     }
     let (done, end) = mpsc::channel();
@@ -331,8 +338,12 @@ mod tests {
     #[test]
     fn in_an_initramfs_a_container_and_for_a_user_nothing_is_made() {
         let with = |name: &'static str, value: &'static str| {
-            is_elsewhere(move |asked| (asked == name).then(|| value.to_owned()))
+            let variable = move |asked: &str| (asked == name).then(|| value.to_owned());
+            is_elsewhere(variable, |_| false)
         };
+        for file in ["/etc/initrd-release", "/run/systemd/container"] {
+            assert!(is_elsewhere(|_| None, |asked| asked == file));
+        }
         assert!(with("SYSTEMD_IN_INITRD", "1"));
         assert!(with("SYSTEMD_SCOPE", "user"));
         assert!(with("SYSTEMD_VIRTUALIZATION", "container:systemd-nspawn"));

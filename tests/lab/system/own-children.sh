@@ -36,7 +36,7 @@ asking() { { echo "$own"; cat; } | stage "$@"; }
 asking install 600 <<'GUEST' || return
 umount /boot/efi
 cp -a /job/installed/. /
-systemctl -q enable beadm-rs-mount.service zfs-import-scan.service
+systemctl -q enable beadm-rs-mount.service
 
 # Children, with what is there now copied into them.
 child() {
@@ -59,7 +59,8 @@ child rpool/ROOT/debian/var/cache /var/cache -o canmount=noauto
 child rpool/ROOT/debian/srv /srv -o canmount=noauto -o mountpoint=legacy
 echo 'rpool/ROOT/debian/srv /srv zfs defaults 0 0' >>/etc/fstab
 
-zpool create -o cachefile=none -O canmount=off -O compression=lz4 -m none bpool /dev/disk/by-id/virtio-boot
+# In the zpool.cache, by which zfs-import-cache.service imports it at the boot.
+zpool create -O canmount=off -O compression=lz4 -m none bpool /dev/disk/by-id/virtio-boot
 zfs create -o canmount=off bpool/BOOT
 zfs create -u -o canmount=noauto -o mountpoint=/boot bpool/BOOT/debian
 check_is "what would hide files is told and not mounted" \
