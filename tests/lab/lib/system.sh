@@ -2,10 +2,10 @@
 # shellcheck shell=bash
 
 # start_scenario NAME DIR: DIR is where the overlay and the jobs live. What a scenario may set: a
-# firmware, another initramfs than the installed system's, further disks (further_disk), and that
-# /job/installed is to be what `make install` makes.
+# firmware, another initramfs than the installed system's, another root than the one the pool's bootfs
+# names, further disks (further_disk), and that /job/installed is to be what `make install` makes.
 start_scenario() {
-    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_DISKS=() SCENARIO_INSTALL=''
+    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL=''
     mkdir -p "$SCENARIO_DIR"
     qemu-img create -q -f qcow2 -F qcow2 -b "$IMAGES/installed.qcow2" "$SCENARIO_DIR/system.qcow2"
 }
@@ -41,7 +41,7 @@ stage() {
     } >"$job/run"
     chmod +x "$job/run"
     job_disk "$job" "$SCENARIO_DIR/job.img"
-    machine "$IMAGES/kernel" "${SCENARIO_INITRD:-$IMAGES/initrd}" "root=zfs:AUTO rw"
+    machine "$IMAGES/kernel" "${SCENARIO_INITRD:-$IMAGES/initrd}" "root=${SCENARIO_ROOT:-zfs:AUTO} rw"
     [ -z "$SCENARIO_FIRMWARE" ] || "$SCENARIO_FIRMWARE"
     disk "$SCENARIO_DIR/system.qcow2" qcow2 system
     disk "$SCENARIO_DIR/job.img" raw job readonly=on

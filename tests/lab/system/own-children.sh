@@ -131,6 +131,9 @@ finish reboot
 GUEST
 
 SCENARIO_INITRD=
+# As entries of loaders have it. With AUTO this initramfs reads a line about the second pool in what
+# `zpool import` prints as the name of a third, and stops (OpenZFS 2.3.9, get_pools).
+SCENARIO_ROOT=ZFS=rpool/ROOT/other
 asking initramfs-tools 600 <<'GUEST' || return
 booted other
 finish poweroff
