@@ -40,6 +40,15 @@ struct Scene<'a> {
     /// File systems for kernels and loader: directory and type. What fstab has, and
     /// what is mounted.
     mounts: Vec<(String, String)>,
+    /// How many ESPs are mounted, or in fstab.
+    esps: usize,
+}
+
+fn esps(mounts: &[(String, String)]) -> usize {
+    let is_esp = |(at, kind): &&(String, String)| {
+        kind == "vfat" && (at.starts_with("/boot") || at.starts_with("/efi"))
+    };
+    mounts.iter().filter(is_esp).count()
 }
 
 impl Scene<'_> {
@@ -71,13 +80,6 @@ impl Scene<'_> {
         entries
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
             .any(|name| name.ends_with(end))
-    }
-
-    fn esps(&self) -> usize {
-        let is_esp = |(at, kind): &&(String, String)| {
-            kind == "vfat" && (at.starts_with("/boot") || at.starts_with("/efi"))
-        };
-        self.mounts.iter().filter(is_esp).count()
     }
 }
 
@@ -153,7 +155,7 @@ pub static WAYS: [Way; 6] = [
         text: "there are several ESPs; whoever writes to one of them has to write to the others \
                too, and beadm-rs does not know which one the firmware starts",
         remedy: "have the tool that installs the loader do it on each of them",
-        fits: |scene| scene.esps() > 1,
+        fits: |scene| scene.esps > 1,
     },
 ];
 
@@ -161,21 +163,27 @@ pub static WAYS: [Way; 6] = [
 /// what is mounted for them now; empty where that is another system's.
 #[must_use]
 pub fn ways(root: &Dir, mounts: &[LoaderMount]) -> Vec<&'static Way> {
-    let mut all: Vec<(String, String)> = mounts
+    let mounted: Vec<(String, String)> = mounts
         .iter()
         .map(|mount| (mount.directory.to_string(), mount.kind.clone()))
         .collect();
-    let fstab = generator::fstab(root);
-    for line in String::from_utf8_lossy(&fstab).lines() {
-        let mut fields = line.split_whitespace().skip(1);
-        let is_comment = line.trim_start().starts_with('#');
-        if let (Some(at), Some(kind), false) = (fields.next(), fields.next(), is_comment) {
-            let at = Utf8Path::new(at).components().as_path().to_string();
-            if !all.iter().any(|(other, _)| *other == at) {
-                all.push((at, kind.to_owned()));
-            }
-        }
-    }
-    let scene = Scene { root, mounts: all };
+    // One that cannot be read tells nothing.
+    let fstab = generator::fstab(root).unwrap_or_default();
+    let fstab: Vec<(String, String)> = String::from_utf8_lossy(&fstab)
+        .lines()
+        .filter(|line| !line.trim_start().starts_with('#'))
+        .filter_map(|line| {
+            let mut fields = line.split_whitespace().skip(1);
+            let at = Utf8Path::new(fields.next()?).components().as_path();
+            Some((at.to_string(), fields.next()?.to_owned()))
+        })
+        .collect();
+    let scene = Scene {
+        root,
+        // One ESP may be here in one place and there in another.
+        esps: esps(&mounted).max(esps(&fstab)),
+        // What is mounted now comes first.
+        mounts: [mounted, fstab].concat(),
+    };
     WAYS.iter().filter(|way| (way.fits)(&scene)).collect()
 }

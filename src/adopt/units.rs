@@ -120,7 +120,7 @@ mod tests {
             root.write(format!("{installed}/{name}"), text).unwrap();
         }
         let link = "etc/systemd/system/a.target.wants/beadm-rs-enabled.service";
-        root.symlink("/nowhere", link).unwrap();
+        root.symlink_contents("/nowhere", link).unwrap();
         let masked = "etc/systemd/system/beadm-rs-masked.service";
         root.symlink_contents("/dev/null", masked).unwrap();
         assert_eq!(

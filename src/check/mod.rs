@@ -33,7 +33,7 @@ use cap_std_ext::cap_std::fs::Dir;
 
 use self::finding::{FILES_UNREADABLE, Findings, KERNELS_OUTSIDE, LAYOUT_UNKNOWN};
 use self::tree::{Part, Tree};
-use crate::adopt::boot::ways;
+use crate::adopt::boot::{Verdict, Way, ways};
 use crate::be::{BootEnvironment, rewrite};
 use crate::execute::mount;
 use crate::host::Host;
@@ -107,12 +107,14 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
 }
 
 /// How the running system keeps its kernels, where that is known and not in the
-/// environment. What cannot be read is told of elsewhere.
+/// environment. What cannot be read is told of elsewhere, and a system that is not
+/// supported (`layout-unknown`) too.
 fn outside(host: &Host, found: &mut Findings) {
     let files = host.platform.running_files().ok().flatten();
     let around = host.platform.surroundings().ok();
     if let (Some(files), Some(around)) = (files, around) {
-        for way in ways(&files.root, &around.loader) {
+        let kept = |way: &&Way| way.verdict != Verdict::Refused;
+        for way in ways(&files.root, &around.loader).into_iter().filter(kept) {
             found.add(&KERNELS_OUTSIDE, way.text, way.remedy);
         }
     }

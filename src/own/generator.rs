@@ -28,6 +28,7 @@ use super::unit::{self, Unit};
 use super::{Around, Own, Why};
 use crate::be::rewrite;
 use crate::host::Host;
+use crate::os::Error;
 use crate::survey::SurveyError;
 use crate::zfs::{Dataset, DatasetName, Property};
 
@@ -58,15 +59,21 @@ pub struct Made {
     pub left: Vec<(Own, Why)>,
 }
 
-/// The fstab of a system, empty where there is none that can be read.
-#[must_use]
-pub fn fstab(root: &Dir) -> Vec<u8> {
-    match root.metadata(rewrite::FSTAB) {
-        Ok(found) if found.is_file() && found.len() <= MAX_FSTAB => {
-            root.read(rewrite::FSTAB).unwrap_or_default()
-        }
-        _ => Vec::new(),
-    }
+/// The fstab of a system, empty where there is none.
+///
+/// # Errors
+/// Where there is one that cannot be read, or that is no file of its own: what it
+/// mounts is not known then.
+pub fn fstab(root: &Dir) -> crate::os::Result<Vec<u8>> {
+    let read = match root.metadata(rewrite::FSTAB) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(found) if found.is_file() && found.len() <= MAX_FSTAB => root.read(rewrite::FSTAB),
+        Ok(_) => Err(io::Error::other(format!(
+            "it is no file of at most {MAX_FSTAB} bytes"
+        ))),
+    };
+    read.map_err(Error::io(format!("read /{}", rewrite::FSTAB)))
 }
 
 /// The datasets of one environment's tree, without its root.
@@ -110,7 +117,7 @@ pub fn make(host: &Host) -> Result<Made, SurveyError> {
             .unwrap_or_default()
     };
     let files = host.platform.running_files()?;
-    let fstab = files.as_ref().map(|files| fstab(&files.root));
+    let fstab = files.as_ref().map(|files| fstab(&files.root)).transpose()?;
     let ignored = datasets
         .iter()
         .filter(|dataset| unit::is_ignored(of(&dataset.name)))
@@ -257,6 +264,7 @@ pub fn entry(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::os::Platform as _;
     use crate::zfs::Zfs as _;
     use crate::zfs::sim::{NewPool, Sim};
 
@@ -325,6 +333,20 @@ mod tests {
                 .exists()
         );
         assert_eq!(made.units[1].links, ["local-fs.target.requires"]);
+    }
+
+    #[test]
+    fn without_an_fstab_that_can_be_read_nothing_is_made() {
+        let (sim, _scratch) = machine();
+        let root: DatasetName = "rpool/ROOT/a".parse().unwrap();
+        sim.with_files(&root, true, &mut |files| {
+            files.remove_file("etc/fstab")?;
+            files.symlink_contents("/elsewhere/fstab", "etc/fstab")
+        })
+        .unwrap();
+        let host = Host::of_simulation(sim, None);
+        let error = make(&host).unwrap_err().to_string();
+        assert!(error.starts_with("cannot read /etc/fstab: "), "{error}");
     }
 
     #[test]

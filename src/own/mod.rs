@@ -254,7 +254,10 @@ pub fn of_running(
     environment: &BootEnvironment<'_>,
 ) -> Result<Decided, SurveyError> {
     let files = host.platform.running_files()?;
-    let fstab = files.as_ref().map(|files| generator::fstab(&files.root));
+    let fstab = files
+        .as_ref()
+        .map(|files| generator::fstab(&files.root))
+        .transpose()?;
     let trees: Vec<Vec<&Dataset>> = environment
         .roots()
         .into_iter()
