@@ -12,6 +12,7 @@
 //! What there is:
 //! - [`be`]: boot environments, their names, their space, the names in their files
 //! - [`adopt`]: a system that is there already: the table of known layouts
+//! - [`own`]: what of the running environment has to be mounted, and systemd's generator for it
 //! - [`check`]: whether an environment can boot: a list of named findings
 //! - [`survey`]: one picture of pools, datasets, mounts, loader, unfinished work
 //! - [`marker`], [`intent`]: what this program writes into a pool
@@ -47,6 +48,7 @@ pub mod host;
 pub mod intent;
 pub mod marker;
 pub mod os;
+pub mod own;
 pub mod packages;
 pub mod plan;
 pub mod survey;

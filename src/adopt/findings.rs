@@ -159,9 +159,9 @@ impl Findings<'_> {
                     verb(&children, "has", "have"),
                     verb(&children, "it", "them")
                 ),
-                "where initramfs-tools mounts the children of the root (Debian, Ubuntu): zfs set \
-                 canmount=noauto on each; elsewhere give each a line in /etc/fstab with the \
-                 option zfsutil first",
+                "zfs set canmount=noauto on each, where initramfs-tools (Debian, Ubuntu) or the \
+                 generator of beadm-rs mounts the children of the root; elsewhere give each a \
+                 line in /etc/fstab with the option zfsutil first",
             );
         }
     }
@@ -186,8 +186,9 @@ impl Findings<'_> {
                 verb(&on, "it is", "they are")
             ),
             format!(
-                "in the environment's /etc/fstab: {line} (create writes the clone's name into \
-                 the clone's); then zfs set canmount=noauto {first}"
+                "zfs set canmount=noauto {first}, where beadm-rs-mount.service is enabled; \
+                 elsewhere first, in the environment's /etc/fstab: {line} (create writes the \
+                 clone's name into the clone's)"
             ),
         );
     }

@@ -5,19 +5,25 @@
 //!   environments are.
 //! - [`layouts`]: the table of known layouts, each supported or refused by name.
 //! - [`findings`]: what is dangerous about one, with a remedy.
+//! - [`boot`]: how the kernels and the loader are kept, told from files.
+//! - [`units`]: this project's own units, and whether they are enabled.
 //! - [`foreign`]: properties of other tools, which are left alone.
 
+pub mod boot;
 pub mod findings;
 pub mod foreign;
 pub mod layouts;
 mod place;
+pub mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use camino::Utf8PathBuf;
+use cap_std_ext::cap_std::fs::Dir;
 use serde::Serialize;
 
 use crate::host::Host;
+use crate::os::inside::LoaderMount;
 use crate::plan::Refusal;
 use crate::survey::SurveyError;
 use crate::zfs::{
@@ -77,6 +83,32 @@ pub struct Adoption {
     pub foreign: Vec<Foreign>,
     /// What is dangerous, or good to know.
     pub findings: Vec<Finding>,
+}
+
+impl Adoption {
+    /// Adds what the files of the running system say about its kernels and loader.
+    ///
+    /// # Errors
+    /// A way that is not supported, by its name, with the reason and a remedy.
+    pub fn look_at_files(&mut self, root: &Dir, mounts: &[LoaderMount]) -> Result<(), Refusal> {
+        for way in boot::ways(root, mounts) {
+            let severity = match way.verdict {
+                boot::Verdict::Refused => {
+                    return Err(refused(format!("{} ({})", way.text, way.name), way.remedy));
+                }
+                boot::Verdict::Supported { dangerous: true } => findings::Severity::Warning,
+                boot::Verdict::Supported { dangerous: false } => findings::Severity::Note,
+            };
+            self.findings.push(Finding {
+                name: way.name,
+                severity,
+                datasets: Vec::new(),
+                text: way.text.to_owned(),
+                remedy: way.remedy.to_owned(),
+            });
+        }
+        Ok(())
+    }
 }
 
 fn refused(reason: impl Into<String>, remedy: impl Into<String>) -> Refusal {

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Seek as _, SeekFrom};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Subject;
 use super::finding::{
@@ -15,6 +15,7 @@ use super::kernels::{Kernel, again, compare, is_static};
 use super::tree::{Entry, Tree};
 use super::{image, initramfs, names};
 use crate::be::rewrite;
+use crate::own::{generator, unit};
 use crate::zfs::{Canmount, Mountpoint};
 
 /// The zfs module of a kernel in /lib/modules.
@@ -189,7 +190,7 @@ fn inside(
             again(tree, kernel),
         );
     }
-    if read.dracut {
+    if read.dracut && !read.mounts_children {
         not_mounted(subject, tree, path, found);
     }
     let lacking = subject.key_files.iter();
@@ -205,12 +206,49 @@ fn inside(
     }
 }
 
-/// Somebody wrote a mount unit for that place (systemd.unit(5) on its name).
+/// Somebody wrote a mount unit for that place.
 fn has_unit(tree: &Tree<'_>, place: &Utf8Path) -> bool {
-    let name = place.as_str().trim_matches('/').replace('-', "\\x2d");
-    let name = name.replace('/', "-");
-    tree.file(format!("etc/systemd/system/{name}.mount"))
-        .is_some()
+    let name = unit::name(place);
+    tree.file(format!("etc/systemd/system/{name}")).is_some()
+}
+
+/// Where systemd looks for generators (systemd.generator(7)).
+const GENERATORS: [&str; 3] = [
+    "etc/systemd/system-generators",
+    "usr/local/lib/systemd/system-generators",
+    "usr/lib/systemd/system-generators",
+];
+
+/// This program is systemd's generator in the environment, where that is there
+/// before anything of these places is mounted.
+fn has_generator(tree: &Tree<'_>, places: &[&Utf8Path]) -> bool {
+    tree.file("usr/lib/systemd/systemd").is_some()
+        && GENERATORS.iter().any(|directory| {
+            let at = format!("{directory}/{}", generator::NAME);
+            let entry = tree.file(at).filter(|entry| entry.executable);
+            entry.is_some_and(|entry| {
+                let hidden = |place: &&&Utf8Path| {
+                    let below = place.strip_prefix("/").unwrap_or(place);
+                    entry.path.starts_with(below) || Utf8Path::new(directory).starts_with(below)
+                };
+                !places.iter().any(|place| hidden(&place))
+            })
+        })
+}
+
+/// Something of the place is needed to start systemd and its generators: what is
+/// below it cannot be left to them.
+fn is_needed_early(place: &Utf8Path) -> bool {
+    const NEEDED: [&str; 6] = ["/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64"];
+    const NOT: [&str; 5] = [
+        "/usr/local",
+        "/usr/share",
+        "/usr/src",
+        "/usr/include",
+        "/usr/games",
+    ];
+    NEEDED.iter().any(|needed| place.starts_with(needed))
+        && !NOT.iter().any(|not| place.starts_with(not))
 }
 
 /// What dracut's zfs module leaves to `zfs mount -a`, and that leaves out
@@ -218,38 +256,57 @@ fn has_unit(tree: &Tree<'_>, place: &Utf8Path) -> bool {
 fn not_mounted(subject: &Subject<'_>, tree: &Tree<'_>, path: &Utf8Path, found: &mut Findings) {
     let lines = names::fstab(&tree.text(rewrite::FSTAB).unwrap_or_default());
     let root = &subject.environment.root.name;
-    let left: Vec<&str> = subject
+    let mut left: Vec<(&str, Utf8PathBuf)> = subject
         .environment
         .datasets()
         .into_iter()
         .filter(|dataset| dataset.name != *root && dataset.name.is_within(root))
         .filter(|dataset| dataset.canmount == Canmount::Noauto)
-        .filter(|dataset| match &dataset.mountpoint {
-            Mountpoint::Path(path) => !has_unit(tree, path),
-            _ => false,
+        .filter_map(|dataset| {
+            let altroot = subject.survey.altroot_of(&dataset.name);
+            match dataset.mountpoint.clone().without(altroot) {
+                Mountpoint::Path(path) => Some((dataset.name.as_str(), path)),
+                _ => None,
+            }
         })
-        .map(|dataset| dataset.name.as_str())
-        .filter(|name| {
+        .filter(|(_, path)| !has_unit(tree, path))
+        .filter(|(name, _)| {
             let noauto = |options: &str| options.split(',').any(|option| option == "noauto");
             !lines
                 .iter()
                 .any(|line| line.device == *name && !noauto(&line.options))
         })
         .collect();
-    if let [first, ..] = left.as_slice() {
+    let places: Vec<&Utf8Path> = left.iter().map(|(_, place)| place.as_path()).collect();
+    let generator = has_generator(tree, &places);
+    if generator {
+        left.retain(|(_, place)| is_needed_early(place));
+    }
+    if let [(first, _), ..] = left.as_slice() {
+        let names: Vec<&str> = left.iter().map(|(name, _)| *name).collect();
+        let remedy = if generator {
+            "have dracut take the module beadm-rs along: add_dracutmodules+=\" beadm-rs \" in \
+             /etc/dracut.conf.d, and make the initramfs again"
+                .to_owned()
+        } else {
+            format!(
+                "install beadm-rs with its generator there, or give each a line in its fstab, \
+                 such as: {first} DIRECTORY zfs zfsutil 0 0"
+            )
+        };
         found.add(
             &CHILDREN_NOT_MOUNTED,
             format!(
                 "/{path} is dracut's, which does not mount {} (canmount=noauto)",
-                left.join(", ")
+                names.join(", ")
             ),
-            format!("give each a line in its fstab, such as: {first} DIRECTORY zfs zfsutil 0 0"),
+            remedy,
         );
     }
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     use super::*;
 
     #[test]

@@ -120,6 +120,8 @@ definitions! {
         "the environment that failback would lead to is gone";
     UNFINISHED_OPERATION "unfinished-operation" Warning
         "an operation was interrupted and neither completed nor taken back";
+    KERNELS_OUTSIDE "kernels-outside" Info
+        "kernels or the loader's entries are kept where all environments share them, or by another tool";
     PROPERTY_NOT_UNDERSTOOD "property-not-understood" Warning
         "a property org.beadm-rs:* holds what beadm-rs does not write";
 
@@ -163,7 +165,7 @@ definitions! {
     KEY_NOT_IN_INITRAMFS "key-not-in-initramfs" Warning
         "the initramfs has not the key file of an encrypted environment";
     CHILDREN_NOT_MOUNTED "children-not-mounted" Error
-        "dracut made the initramfs, which mounts no child dataset with canmount=noauto, and fstab does not";
+        "dracut made the initramfs, which mounts no child dataset with canmount=noauto, and neither fstab nor a generator or module of beadm-rs does";
     INITRAMFS_OUTDATED "initramfs-outdated" Warning
         "the initramfs is older than the zfs module of its kernel";
     ZFS_MODULE_MISSING "zfs-module-missing" Warning

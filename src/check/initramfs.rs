@@ -36,6 +36,8 @@ pub struct Contents {
     pub cache: Option<Vec<u8>>,
     /// dracut made it.
     pub dracut: bool,
+    /// It has this project's module for dracut, which mounts the children.
+    pub mounts_children: bool,
     /// The paths asked for that are in it.
     pub wanted: BTreeSet<String>,
     /// How many files, directories and links it has.
@@ -198,6 +200,8 @@ fn archive<R: Read>(
         let path = path.trim_start_matches("./").trim_start_matches('/');
         // dracut's own library (`dracut-init.sh`).
         contents.dracut |= path.contains("lib/dracut/");
+        contents.mounts_children |=
+            path.contains("lib/dracut/hooks/mount/") && path.ends_with("beadm-rs-children.sh");
         if asked.contains(&path) {
             contents.wanted.insert(path.to_owned());
         }
@@ -251,6 +255,7 @@ mod tests {
             hostid: Some(0x0102_0304),
             cache: Some(b"cache".to_vec()),
             dracut: false,
+            mounts_children: false,
             wanted: BTreeSet::from(["etc/hostid".to_owned()]),
             entries: 4,
         }

@@ -31,8 +31,9 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
-use self::finding::{FILES_UNREADABLE, Findings, LAYOUT_UNKNOWN};
+use self::finding::{FILES_UNREADABLE, Findings, KERNELS_OUTSIDE, LAYOUT_UNKNOWN};
 use self::tree::{Part, Tree};
+use crate::adopt::boot::{Verdict, Way, ways};
 use crate::be::{BootEnvironment, rewrite};
 use crate::execute::mount;
 use crate::host::Host;
@@ -99,7 +100,24 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
         let errors = host.zfs.data_errors(&pool.name).unwrap_or_default();
         datasets::data_errors(&pool.name, errors.as_deref(), &mut found);
     }
+    if host.altroot.is_none() && survey.running.is_some() {
+        outside(host, &mut found);
+    }
     found.list
+}
+
+/// How the running system keeps its kernels, where that is known and not in the
+/// environment. What cannot be read is told of elsewhere, and a system that is not
+/// supported (`layout-unknown`) too.
+fn outside(host: &Host, found: &mut Findings) {
+    let files = host.platform.running_files().ok().flatten();
+    let around = host.platform.surroundings().ok();
+    if let (Some(files), Some(around)) = (files, around) {
+        let kept = |way: &&Way| way.verdict != Verdict::Refused;
+        for way in ways(&files.root, &around.loader).into_iter().filter(kept) {
+            found.add(&KERNELS_OUTSIDE, way.text, way.remedy);
+        }
+    }
 }
 
 /// The files from which the keys of an environment are read.

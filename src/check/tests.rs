@@ -411,6 +411,9 @@ const CASES: &[(&[&str], Breaking)] = &[
         unified(stage, &[(KERNEL, &archive(&[]))]);
     }),
     (&["children-not-mounted"], dracut),
+    (&["kernels-outside"], |stage| {
+        stage.write(ROOT, "etc/kernel/proxmox-boot-uuids", "1234-ABCD\n");
+    }),
     (&["key-not-in-initramfs"], |stage| {
         key_in(stage, "file:///etc/zfs/key");
     }),
@@ -666,6 +669,49 @@ fn what_fstab_mounts_need_not_be_mounted_by_the_initramfs() {
     dracut(&mut stage);
     stage.set(USR, "canmount", "off");
     assert!(!names(&stage.found()).contains("children-not-mounted"));
+}
+
+#[test]
+fn what_the_generator_or_the_module_mounts_is_no_matter() {
+    let make = |stage: &Stage, name: &str, place: &str| {
+        let settings = [("mountpoint", place), ("canmount", "noauto")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        stage.sim.create(&dataset(name), &settings).unwrap();
+    };
+    // The generator itself lies in what would have to be mounted.
+    let mut stage = Stage::new();
+    dracut(&mut stage);
+    stage.with(USR, |usr| {
+        usr.create_dir_all("lib/systemd/system-generators").unwrap();
+        let at = "lib/systemd/system-generators/beadm-rs-generator";
+        usr.write(at, "").unwrap();
+        usr.set_permissions(at, Permissions::from_mode(0o755))
+            .unwrap();
+    });
+    assert!(names(&stage.found()).contains("children-not-mounted"));
+    // What init does not need is mounted by it.
+    stage.set(USR, "canmount", "on");
+    make(&stage, "rpool/ROOT/debian/usr/local", "/usr/local");
+    make(&stage, "rpool/ROOT/debian/var", "/var");
+    let found = names(&stage.found());
+    assert!(!found.contains("children-not-mounted"), "{found:?}");
+    make(&stage, "rpool/ROOT/debian/etc", "/etc/ssl");
+    let found = stage.found();
+    let found: Vec<&str> = found
+        .iter()
+        .filter(|finding| finding.name == "children-not-mounted")
+        .map(|finding| finding.what.as_str())
+        .collect();
+    assert_eq!(found.len(), 1);
+    assert!(found[0].ends_with("does not mount rpool/ROOT/debian/etc (canmount=noauto)"));
+    // The module mounts all.
+    let stage = Stage::new();
+    stage.initramfs(archive(&[
+        ("etc/hostid", &HOSTID.to_ne_bytes()),
+        ("usr/lib/dracut/build-parameter.txt", b""),
+        ("var/lib/dracut/hooks/mount/99-beadm-rs-children.sh", b""),
+    ]));
+    assert_eq!(stage.found(), []);
 }
 
 #[test]

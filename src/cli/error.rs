@@ -83,7 +83,7 @@ impl Trouble {
         Self { exit, ..self }.state(&state)
     }
 
-    fn state(mut self, state: &str) -> Self {
+    pub(super) fn state(mut self, state: &str) -> Self {
         self.state = Some(state.to_owned());
         self
     }

@@ -10,8 +10,10 @@ use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
 use super::output;
+use crate::adopt::units::not_enabled;
 use crate::adopt::{Adoption, Look, findings};
 use crate::be::BeName;
+use crate::os::Files;
 use crate::plan::init;
 use crate::survey::{Around, Survey};
 use crate::zfs::DatasetName;
@@ -25,7 +27,8 @@ const SHARED_SHOWN: usize = 8;
 /// what it found, and notes on the beroot that it is in use and which
 /// environment is known to work: the running one; from a rescue system (-R) the
 /// one named, or what boots next. Layouts that are not supported are refused by
-/// name. Nothing else is set without being asked for, and what is shared by all
+/// name. Units of beadm-rs that are installed in the running system are enabled.
+/// Nothing else is set without being asked for, and what is shared by all
 /// environments, or belongs to other tools, is named and left alone. A second
 /// time there is nothing to do.
 #[derive(Debug, clap::Args)]
@@ -45,16 +48,37 @@ fn adoption(context: &Context) -> Result<Adoption, Trouble> {
     let mut look = Look::take(&context.host)?;
     let beroot = look.place()?;
     look.read_properties(&context.host, &beroot)?;
-    Ok(look.recognise(&beroot)?)
+    let mut adoption = look.recognise(&beroot)?;
+    if let Some(files) = running_files(context, &beroot)? {
+        let mounts = context.host.platform.surroundings()?.loader;
+        adoption.look_at_files(&files.root, &mounts)?;
+    }
+    Ok(adoption)
+}
+
+/// The files of the system that runs, where that is what is adopted and not
+/// what a rescue system looks at.
+fn running_files(context: &Context, beroot: &DatasetName) -> Result<Option<Files>, Trouble> {
+    let running = context.host.platform.root_dataset()?;
+    let is_ours = running.and_then(|root| root.parent()).as_ref() == Some(beroot);
+    if context.host.altroot.is_some() || !is_ours {
+        return Ok(None);
+    }
+    Ok(context.host.platform.running_files()?)
 }
 
 pub(super) fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
     // From here on everything is about what was found, and a survey does not
     // look for another place.
-    context.host.beroot = Some(adoption(&context)?.beroot);
+    let beroot = adoption(&context)?.beroot;
+    let files = running_files(&context, &beroot)?;
+    context.host.beroot = Some(beroot);
     let request = init::Request {
         name: args.name,
         noauto: args.noauto,
+        units: files
+            .map(|files| not_enabled(&files.root))
+            .unwrap_or_default(),
     };
     let found = RefCell::new(None);
     let report = context.change(

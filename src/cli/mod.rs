@@ -178,7 +178,7 @@ impl Command {
             Self::Failback(_) => "fail back".to_owned(),
             Self::Confirm(args) => args.purpose().to_owned(),
             Self::Destroy(args) => format!("destroy {}", args.names()),
-            Self::Mount(args) => format!("mount {}", args.name),
+            Self::Mount(args) => format!("mount {}", args.name()),
             Self::Unmount(args) => format!("unmount {}", args.name),
             Self::Diff(args) => format!("compare {}", args.from),
             Self::Run(args) => format!("run a command in {}", args.name),
@@ -245,6 +245,9 @@ impl std::fmt::Display for BeSnapshot {
 #[must_use]
 pub fn main() -> ExitCode {
     if let Some(code) = crate::os::linux::init::entry(std::env::args_os()) {
+        return code;
+    }
+    if let Some(code) = crate::own::generator::entry(std::env::args_os()) {
         return code;
     }
     clap_complete::CompleteEnv::with_factory(Cli::command).complete();

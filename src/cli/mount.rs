@@ -12,6 +12,7 @@ use super::error::{BUSY, FAILED, Trouble};
 use super::output;
 use crate::be::{BeName, BootEnvironment};
 use crate::execute::mount;
+use crate::own;
 use crate::survey::{Scope, Survey};
 use crate::zfs::DatasetName;
 
@@ -25,13 +26,25 @@ pub struct Args {
     #[arg(long)]
     read_only: bool,
 
+    /// What belongs to the running boot environment and is not mounted: its child datasets, and
+    /// /boot in a pool of its own; never another one's. For the boot, and harmless at any time:
+    /// what fstab mounts is left to it, and nothing mounted or lying in a directory is hidden
+    #[arg(long, conflicts_with_all = ["read_only", "name", "directory"])]
+    running: bool,
+
     /// The boot environment
-    #[arg(value_name = "NAME", add = ArgValueCompleter::new(environments))]
-    pub(super) name: BeName,
+    #[arg(value_name = "NAME", required_unless_present = "running", add = ArgValueCompleter::new(environments))]
+    name: Option<BeName>,
 
     /// An empty directory, or one to make
     #[arg(value_name = "DIR")]
     directory: Option<Utf8PathBuf>,
+}
+
+impl Args {
+    pub(super) fn name(&self) -> &str {
+        self.name.as_ref().map_or("what is running", BeName::as_str)
+    }
 }
 
 /// Unmount a boot environment
@@ -80,11 +93,12 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         Some(context.lock()?)
     };
     let survey = context.look(Scope::Names)?;
-    let environment = find(&survey, &args.name)?;
+    let Some(name) = &args.name else {
+        return running(context, &survey);
+    };
+    let environment = find(&survey, name)?;
     if let Some(directory) = environment.mounted_at() {
-        return Err(
-            Trouble::refused(format!("{} is mounted on {directory} already", args.name)).into(),
-        );
+        return Err(Trouble::refused(format!("{name} is mounted on {directory} already")).into());
     }
     keys_are_loaded(&environment)?;
     if context.dry_run {
@@ -104,7 +118,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         None => context
             .host
             .platform
-            .new_mount_directory(args.name.as_str())
+            .new_mount_directory(name.as_str())
             .map_err(Trouble::from)?,
     };
     let mounted = mount::mount(
@@ -127,12 +141,77 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         output::json(
             &mut out,
             "mount",
-            json!({"name": args.name, "directory": directory}),
+            json!({"name": name, "directory": directory}),
         )?;
     } else {
         writeln!(out, "{directory}")?;
     }
     Ok(())
+}
+
+/// Mounts what belongs to the running environment and is not mounted. What
+/// cannot be is told; a mount that fails is an error after the others were tried.
+fn running(context: &Context, survey: &Survey) -> anyhow::Result<()> {
+    let Some(environment) = survey.running() else {
+        return Err(Trouble::refused(format!(
+            "no environment below {} is the running one",
+            survey.beroot
+        ))
+        .into());
+    };
+    if context.host.simulated && !context.dry_run {
+        return Err(Trouble::refused(
+            "this is a simulated machine, and its directories are not this one's",
+        )
+        .remedy("beadm-rs mount --running -n")
+        .into());
+    }
+    let decided = own::of_running(&context.host, survey, &environment).map_err(Trouble::from)?;
+    for (own, why) in &decided.left {
+        context.warn(&format!(
+            "{} is not mounted on {}: {why}",
+            own.dataset, own.directory
+        ));
+    }
+    let mut failed = Vec::new();
+    let mut mounted = Vec::new();
+    for own in decided.mounts {
+        if !context.dry_run
+            && let Err(error) = own::mount(&context.host, &own)
+        {
+            failed.push(error.to_string());
+            continue;
+        }
+        mounted.push(own);
+    }
+    let mut out = std::io::stdout().lock();
+    if context.json {
+        let left: Vec<_> = decided
+            .left
+            .iter()
+            .map(|(own, why)| {
+                json!({
+                    "dataset": own.dataset,
+                    "directory": own.directory,
+                    "why": why.to_string(),
+                })
+            })
+            .collect();
+        let content = json!({"done": !context.dry_run, "mounts": mounted, "left": left});
+        output::json(&mut out, "mount", content)?;
+    } else {
+        for own in &mounted {
+            let word = if context.dry_run { "mount" } else { "mounted" };
+            writeln!(out, "{word} {} on {}", own.dataset, own.directory)?;
+        }
+    }
+    match failed.as_slice() {
+        [] => Ok(()),
+        failed => Err(Trouble::new(FAILED, failed.join("; "))
+            .state(&format!("{} of the others are mounted", mounted.len()))
+            .remedy("beadm-rs mount --running, once that is set right")
+            .into()),
+    }
 }
 
 /// What a dry run would mount or unmount, in that order.

@@ -304,6 +304,7 @@ fn act(
             };
             host.zfs.transfer(transfer, &flow)?;
         }
+        Action::Enable { units, off } => host.platform.enable(units, *off)?,
         Action::Mount(request) => host.platform.mount(request)?,
         Action::Unmount { directory, force } => host.platform.unmount(directory, *force)?,
         Action::Loader(change) => host.platform.change_loader(change)?,

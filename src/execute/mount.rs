@@ -187,7 +187,7 @@ fn open(directory: &Utf8Path) -> Result<Dir, Error> {
 /// Makes sure that a place below the root is a directory reached without a
 /// symbolic link: a link in the environment could lead to the host's own
 /// directories.
-fn prepare(root: &Dir, below: &Utf8Path, readonly: bool) -> std::io::Result<()> {
+pub(crate) fn prepare(root: &Dir, below: &Utf8Path, readonly: bool) -> std::io::Result<()> {
     let mut path = Utf8PathBuf::new();
     for component in below.components() {
         path.push(component);

@@ -272,6 +272,21 @@ impl Platform for Linux {
         Ok(mountinfo::root(&self.mountinfo()?))
     }
 
+    fn running_files(&self) -> Result<Option<Files>> {
+        if self.root_dataset()?.is_none() {
+            return Ok(None);
+        }
+        let root = Dir::open_ambient_dir("/", ambient_authority()).map_err(Error::io("open /"))?;
+        Ok(Some(Files {
+            root,
+            scratch: None,
+        }))
+    }
+
+    fn occupied(&self) -> Result<Vec<Utf8PathBuf>> {
+        Ok(mountinfo::directories(&self.mountinfo()?))
+    }
+
     fn mounts(&self, all: bool) -> Result<Vec<Mount>> {
         let mut mounts: Vec<Mount> = self
             .read_own()?
@@ -509,6 +524,31 @@ impl Platform for Linux {
     fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock> {
         self.directory(&self.run)?;
         lock::acquire(&self.run.join("lock"), purpose, patience)
+    }
+
+    fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> Result<()> {
+        let verb = if off { "disable" } else { "enable" };
+        let names: Vec<&str> = units.iter().map(|(name, _)| name.as_str()).collect();
+        let attempted = format!("{verb} {}", names.join(", "));
+        let program = command::find("systemctl").ok_or_else(|| Error::Unexpected {
+            attempted: attempted.clone(),
+            detail: "systemctl(1) is not installed".to_owned(),
+        })?;
+        let arguments: Vec<String> = ["--quiet", verb, "--"]
+            .into_iter()
+            .chain(names)
+            .map(str::to_owned)
+            .collect();
+        let finished = command::run(&program, &arguments, None)
+            .map_err(Error::io(format!("start {program}")))?;
+        if finished.status.success() {
+            Ok(())
+        } else {
+            Err(Error::Unexpected {
+                attempted,
+                detail: finished.stderr,
+            })
+        }
     }
 
     fn surroundings(&self) -> Result<Surroundings> {

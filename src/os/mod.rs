@@ -211,6 +211,27 @@ pub trait Platform: Send + Sync {
     /// Where the mount table cannot be read.
     fn root_dataset(&self) -> Result<Option<DatasetName>>;
 
+    /// The running system's files as it sees them itself, with all that is mounted;
+    /// in a simulation those of its root dataset. `None` where `/` is no dataset.
+    ///
+    /// # Errors
+    /// Where they cannot be opened.
+    fn running_files(&self) -> Result<Option<Files>> {
+        self.root_dataset()?
+            .map(|root| self.open_files(&Object::Dataset(root)))
+            .transpose()
+    }
+
+    /// The directories of this namespace on which anything is mounted, of whatever
+    /// type.
+    ///
+    /// # Errors
+    /// Where the mount table cannot be read.
+    fn occupied(&self) -> Result<Vec<Utf8PathBuf>> {
+        let mounts = self.mounts(false)?.into_iter();
+        Ok(mounts.map(|mount| mount.directory).collect())
+    }
+
     /// Every mount of a ZFS dataset: this namespace's in the order they were
     /// made, and with `all` those of every other mount namespace that can be
     /// seen (a container, a service with a private `/tmp`), which keep a
@@ -377,6 +398,13 @@ pub trait Platform: Send + Sync {
     /// # Errors
     /// [`Error::Locked`] where it is still held after that.
     fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock>;
+
+    /// Has the running system start units at its boots, or not any more. Those it
+    /// already does that with stay as they are.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> Result<()>;
 
     /// What of the running machine a command inside an environment is shown a
     /// version of.

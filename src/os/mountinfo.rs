@@ -95,6 +95,20 @@ pub fn entries(text: &[u8]) -> Result<Vec<Entry>, MountinfoError> {
     Ok(found)
 }
 
+/// The directories on which anything is mounted, in the order it was; what is
+/// not UTF-8 in them is replaced, and what is no line of mountinfo passed over.
+#[must_use]
+pub fn directories(text: &[u8]) -> Vec<Utf8PathBuf> {
+    lines(text)
+        .filter_map(fields)
+        .map(|(directory, _, _)| {
+            String::from_utf8_lossy(&unescape(directory))
+                .into_owned()
+                .into()
+        })
+        .collect()
+}
+
 /// The dataset `/` is mounted from; `None` where that is no ZFS.
 #[must_use]
 pub fn root(text: &[u8]) -> Option<DatasetName> {
@@ -140,6 +154,9 @@ mod tests {
             .map(|(dataset, directory)| (dataset.to_owned(), directory.to_owned()))
         );
         assert_eq!(root(MOUNTINFO).unwrap().as_str(), "rpool/ROOT/de bian");
+        let directories = directories(MOUNTINFO);
+        assert_eq!(directories.len(), 7);
+        assert_eq!(directories[3], "/proc");
     }
 
     #[test]

@@ -64,6 +64,13 @@ pub enum Action {
     },
     /// A stream to another pool.
     Transfer(Transfer),
+    /// Units of the running system.
+    Enable {
+        /// Each with the links that enable it.
+        units: Vec<(String, Vec<String>)>,
+        /// They are disabled instead.
+        off: bool,
+    },
     /// A mount.
     Mount(MountRequest),
     /// The end of a mount.
@@ -214,6 +221,11 @@ impl fmt::Display for Action {
             }
             Self::Transfer(transfer) => {
                 write!(f, "send {} to {}", transfer.snapshot, transfer.target)
+            }
+            Self::Enable { units, off } => {
+                let names: Vec<&str> = units.iter().map(|(name, _)| name.as_str()).collect();
+                let verb = if *off { "disable" } else { "enable" };
+                write!(f, "{verb} {}", names.join(", "))
             }
             Self::Mount(request) => write!(f, "mount {} on {}", request.dataset, request.directory),
             Self::Unmount { directory, .. } => write!(f, "unmount {directory}"),

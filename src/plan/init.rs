@@ -13,6 +13,9 @@ pub struct Request {
     pub name: Option<BeName>,
     /// Roots with `canmount=on` get `canmount=noauto`.
     pub noauto: bool,
+    /// The units of this project that are installed in the running system and not
+    /// enabled, each with the links that enable it.
+    pub units: Vec<(String, Vec<String>)>,
 }
 
 /// The plan of adopting what is below the survey's beroot. Empty where that was
@@ -37,6 +40,14 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
                 .map(|environment| noauto(&environment)),
         );
     }
+    if !request.units.is_empty() {
+        let enable = |off| Action::Enable {
+            units: request.units.clone(),
+            off,
+        };
+        plan.steps
+            .push(Step::new("enable", enable(false)).undone_by(vec![enable(true)]));
+    }
     let mut marks = Vec::new();
     if !survey.has_schema() {
         marks.push(mark(survey, "schema", SCHEMA.to_string()));
@@ -53,6 +64,17 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
     } else {
         format!("{} is adopted; last good is {}", survey.beroot, good.name())
     };
+    if !request.units.is_empty() {
+        let names: Vec<&str> = request
+            .units
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        plan.outcome.push_str(&format!(
+            "; at the next boot {} is started",
+            names.join(", ")
+        ));
+    }
     plan.transact("commit", &pool, marks);
     if let Some(step) = plan.steps.last_mut() {
         step.commit = true;

@@ -459,6 +459,36 @@ pub trait Zfs: Send + Sync {
     /// fails there again.
     fn prepare_properties(&self) {}
 
+    /// The values that such user properties have on the file systems at and below
+    /// `root`, inherited ones too; none for one that is set nowhere.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] and whatever else ZFS says.
+    fn effective(
+        &self,
+        root: &DatasetName,
+        names: &[&str],
+    ) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
+        let set = self.properties(&root.pool().into())?;
+        let value = |dataset: &DatasetName, name: &str| {
+            let mut at = Some(dataset.clone());
+            while let Some(above) = at {
+                let own = set.get(&above).into_iter().flatten();
+                if let Some(found) = own.into_iter().find(|property| property.name == name) {
+                    return Some(found.clone());
+                }
+                at = above.parent();
+            }
+            None
+        };
+        let values = |dataset: Dataset| {
+            let found = names.iter().filter_map(|name| value(&dataset.name, name));
+            (dataset.name.clone(), found.collect())
+        };
+        let datasets = self.tree(std::slice::from_ref(root), false)?;
+        Ok(datasets.into_iter().map(values).collect())
+    }
+
     /// The features of a pool that are active (zpool-features(7)), without
     /// `feature@`; none where the engine has no such thing.
     ///

@@ -99,6 +99,23 @@ fn mount_and_unmount() {
 }
 
 #[test]
+fn what_belongs_to_the_running_environment_is_mounted() {
+    let machine = Machine::with_boot_pool();
+    for (name, place) in [("srv", "/srv"), ("home", "/home"), ("log", "/var/log")] {
+        let settings = [("canmount", "noauto"), ("mountpoint", place)];
+        machine.make(&format!("rpool/ROOT/debian/{name}"), &settings);
+    }
+    Transcript::on(machine)
+        .run("create other")
+        .run("mount --running -n")
+        .run("--json mount --running -n")
+        .note("The directories of a simulated machine are not this one's.")
+        .run("mount --running")
+        .run("mount --running other")
+        .is("mount-running");
+}
+
+#[test]
 fn rename_snapshot_and_roll_back() {
     Transcript::on(Machine::with_boot_pool())
         .run("rename -n debian stable")

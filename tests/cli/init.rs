@@ -82,6 +82,41 @@ fn a_system_is_adopted_once() {
         .is("init");
 }
 
+/// With the units of this project installed.
+#[test]
+fn units_that_are_installed_are_enabled() {
+    let machine = debian();
+    let unit = include_str!("../../dist/systemd/beadm-rs-mount.service");
+    let root = dataset("rpool/ROOT/debian");
+    let at = "usr/lib/systemd/system/beadm-rs-mount.service";
+    machine.sim.write_file(&root, at, unit).unwrap();
+    let mut transcript = Transcript::on(machine);
+    transcript.run("init -n").run("init");
+    let linked = "etc/systemd/system/local-fs.target.wants/beadm-rs-mount.service";
+    transcript.machine.with_files("rpool/ROOT/debian", |files| {
+        let target = files.read_link_contents(linked)?;
+        assert_eq!(
+            target.to_str(),
+            Some("/usr/lib/systemd/system/beadm-rs-mount.service")
+        );
+        Ok(())
+    });
+    transcript.run("init").run("init -n").is("init-units");
+}
+
+#[test]
+fn what_lies_outside_the_environments_is_told_and_nixos_is_refused() {
+    let machine = debian();
+    let root = dataset("rpool/ROOT/debian");
+    let fstab = "UUID=1 /boot ext4 defaults 0 2\n";
+    machine.sim.write_file(&root, "etc/fstab", fstab).unwrap();
+    let mut transcript = Transcript::on(machine);
+    transcript.run("init -n").run("-H check");
+    let written = transcript.machine.sim.write_file(&root, "etc/NIXOS", "");
+    written.unwrap();
+    transcript.run("init").is("init-outside");
+}
+
 #[test]
 fn what_zsys_does_is_said_and_what_it_noted_is_left_alone() {
     let mut transcript = Transcript::on(zsys());

@@ -22,6 +22,8 @@ use beadm_rs::survey::Survey;
 use beadm_rs::zfs::{DatasetName, SyncOp, parse};
 use snapbox::{Assert, Data};
 
+mod boot;
+
 /// The layouts, and what `/` is mounted from on a machine that runs from one.
 const FIXTURES: [(&str, &str); 13] = [
     ("arch-wiki", "zroot/ROOT/default"),
@@ -99,7 +101,11 @@ fn survey(look: &Look, beroot: &DatasetName) -> Survey {
 
 /// A line for each thing the plan sets.
 fn settings(survey: &Survey, noauto: bool) -> String {
-    let request = init::Request { name: None, noauto };
+    let request = init::Request {
+        name: None,
+        noauto,
+        units: Vec::new(),
+    };
     let plan = init::plan(survey, &request).unwrap();
     let guid_of = |text: &str| {
         survey

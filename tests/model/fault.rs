@@ -203,6 +203,10 @@ impl Platform for Faulty {
         self.sim.lock(purpose, patience)
     }
 
+    fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> os::Result<()> {
+        self.sim.enable(units, off)
+    }
+
     fn surroundings(&self) -> os::Result<Surroundings> {
         self.sim.surroundings()
     }

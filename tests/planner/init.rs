@@ -55,7 +55,7 @@ fn what_cannot_be_booted_does_not_become_the_last_good_one() {
     made.on("rpool/ROOT/old").mountpoint = beadm_rs::zfs::Mountpoint::None;
     let request = Request {
         name: Some("old".parse().unwrap()),
-        noauto: false,
+        ..Request::default()
     };
     assert_eq!(
         refusal(plan(&made.survey, &request)),

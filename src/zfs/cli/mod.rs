@@ -186,12 +186,19 @@ impl Cli {
         root: &DatasetName,
         properties: &str,
     ) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
+        let text = self.get_from(root, "local,received", properties)?;
+        let attempted = format!("read the properties of {root}");
+        parse::properties(&text).map_err(unexpected(&attempted))
+    }
+
+    /// What `zfs get` prints of the properties that come from such sources.
+    fn get_from(&self, root: &DatasetName, sources: &str, properties: &str) -> Result<String> {
         let attempted = format!("read the properties of {root}");
         let mut arguments = words(&["get", "-Hp", "-r", "-t", "filesystem"]);
-        arguments.extend(words(&["-s", "local,received"]));
+        arguments.extend(words(&["-s", sources]));
         arguments.extend(words(&["-o", parse::PROPERTY_COLUMNS]));
         arguments.extend([properties.to_owned(), root.to_string()]);
-        parse::properties(&self.zfs(&attempted, &arguments)?).map_err(unexpected(&attempted))
+        self.zfs(&attempted, &arguments)
     }
 
     /// The user properties, whose names only a channel program can tell, and
@@ -320,6 +327,16 @@ impl Zfs for Cli {
 
     fn prepare_properties(&self) {
         let _ = self.settable();
+    }
+
+    fn effective(
+        &self,
+        root: &DatasetName,
+        names: &[&str],
+    ) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
+        let text = self.get_from(root, "local,received,inherited", &names.join(","))?;
+        let attempted = format!("read the properties of {root}");
+        parse::effective(&text).map_err(unexpected(&attempted))
     }
 
     fn active_features(&self, pool: &PoolName) -> Result<Vec<String>> {

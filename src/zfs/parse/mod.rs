@@ -27,7 +27,7 @@ mod tree;
 pub use self::changes::changes;
 pub use self::pools::{POOL_COLUMNS, active_features, data_errors, pools};
 pub use self::program::{Outcome, clones, marks, outcome, user_properties};
-pub use self::properties::{PROPERTY_COLUMNS, properties, settable};
+pub use self::properties::{PROPERTY_COLUMNS, effective, properties, settable};
 pub use self::snapshot::{holds, send_size};
 pub use self::tree::{Listing, MARKS, OPTIONAL_COLUMNS, tree, tree_columns, unknown_column};
 

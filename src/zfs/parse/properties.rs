@@ -22,12 +22,40 @@ pub const PROPERTY_COLUMNS: &str = "name,property,source,value,property";
 /// dataset that comes after one it stands before in the order of names
 /// (`zfs_compare` in `zfs_iter.c`).
 pub fn properties(text: &str) -> Result<BTreeMap<DatasetName, Vec<Property>>, ParseError> {
+    read(text, |source| match source {
+        "local" => Some(Source::Local),
+        "received" => Some(Source::Received),
+        _ => None,
+    })
+}
+
+/// Reads `zfs get -Hp -r -s local,received,inherited -o` [`PROPERTY_COLUMNS`], as
+/// [`properties`] does.
+///
+/// # Errors
+/// As [`properties`].
+pub fn effective(text: &str) -> Result<BTreeMap<DatasetName, Vec<Property>>, ParseError> {
+    read(text, |source| match source {
+        "local" => Some(Source::Local),
+        "received" => Some(Source::Received),
+        other => {
+            let from = other.strip_prefix("inherited from ")?;
+            from.parse::<DatasetName>().ok()?;
+            Some(Source::Other(other.to_owned()))
+        }
+    })
+}
+
+fn read(
+    text: &str,
+    source_of: fn(&str) -> Option<Source>,
+) -> Result<BTreeMap<DatasetName, Vec<Property>>, ParseError> {
     let end = |line: &str| {
         let mut fields = line.splitn(4, '\t');
         let (name, property) = (fields.next()?, fields.next()?);
         let begins = !property.is_empty()
             && property.chars().all(is_property_char)
-            && matches!(fields.next(), Some("local" | "received"))
+            && fields.next().and_then(source_of).is_some()
             && fields.next().is_some()
             && name.parse::<DatasetName>().is_ok();
         begins.then(|| format!("\t{property}"))
@@ -52,12 +80,10 @@ pub fn properties(text: &str) -> Result<BTreeMap<DatasetName, Vec<Property>>, Pa
             return Err(fail(line, "its dataset does not come in its order", record));
         }
         current = Some(name);
+        let source = source_of(source).ok_or_else(|| fail(line, "an unknown source", record))?;
         found.entry(dataset).or_default().push(Property {
             name: property.to_owned(),
-            source: match source {
-                "local" => Source::Local,
-                _ => Source::Received,
-            },
+            source,
             value: value.to_owned(),
         });
     }
@@ -127,6 +153,16 @@ mod tests {
         ] {
             assert_eq!(properties(text).unwrap_err().why, why, "{text:?}");
         }
+    }
+
+    #[test]
+    fn inherited_values_are_read_where_they_are_asked_for() {
+        let text = "p/a\tx:y\tinherited from p\ton\tx:y\np/a/b\tx:y\tlocal\toff\tx:y\n";
+        let read = effective(text).unwrap();
+        assert_eq!(read[&"p/a".parse().unwrap()][0].value, "on");
+        assert_eq!(read[&"p/a/b".parse().unwrap()][0].source, Source::Local);
+        assert!(properties(text).is_err());
+        assert!(effective("p/a\tx:y\tinherited from \ton\tx:y\n").is_err());
     }
 
     #[test]

@@ -373,6 +373,27 @@ impl Platform for Sim {
     }
 
     /// A machine that boots with an ESP.
+    fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> Result<()> {
+        let Some(root) = self.root_dataset()? else {
+            return Ok(());
+        };
+        self.with_files(&root, true, &mut |files| {
+            for (name, links) in units {
+                for link in links {
+                    let beside = Utf8PathBuf::from(format!("etc/systemd/system/{link}"));
+                    if off {
+                        files.remove_file(beside.join(name))?;
+                    } else {
+                        files.create_dir_all(&beside)?;
+                        let target = format!("/usr/lib/systemd/system/{name}");
+                        files.symlink_contents(target, beside.join(name))?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
     fn surroundings(&self) -> Result<Surroundings> {
         Ok(Surroundings {
             command_line: "root=zfs:AUTO ro quiet".to_owned(),

@@ -1,6 +1,6 @@
 # The guests' images, made from the root tree without mounting anything on the host. Sourced.
-# An images directory holds: kernel, initrd (the installed system's), workbench-initrd,
-# workbench.img (ext4 root) and installed.qcow2 (ESP and rpool). All are only ever read.
+# An images directory holds: kernel, initrd (the installed system's), initrd-dracut (the same by dracut),
+# workbench-initrd, workbench.img (ext4 root) and installed.qcow2 (ESP and rpool). All are only ever read.
 # shellcheck shell=bash
 
 # workbench_initrd TREE OUT
@@ -14,6 +14,21 @@ workbench_initrd() {
     install -m 755 "$LAB_DIR/guest/workbench-initrd" "$dir/init"
     (cd "$dir" && find . | cpio --quiet -o -H newc -R 0:0) >"$out"
     rm -rf "$dir"
+}
+
+# dracut_initrd TREE OUT: made here and not in a guest, where it would take minutes. The tree has dracut
+# instead of initramfs-tools afterwards.
+dracut_initrd() {
+    local tree=$1 out=$2
+    {
+        in_tree "$tree" dpkg --force-depends --remove zfs-initramfs initramfs-tools
+        in_tree "$tree" sh -c 'dpkg --install /usr/local/lib/lab/dracut/*.deb'
+        in_tree "$tree" dracut --force --no-hostonly --zstd --kver "$(basename "$tree"/lib/modules/*)" /boot/initrd-dracut
+    } >"$LAB_LOGS/dracut" 2>&1 || {
+        tail -n 30 "$LAB_LOGS/dracut" >&2
+        die "making an initramfs with dracut failed; the whole log is $LAB_LOGS/dracut"
+    }
+    cp "$tree/boot/initrd-dracut" "$out"
 }
 
 # build_images OUT ROOT_TAR
@@ -31,6 +46,7 @@ build_images() {
     mkdir -p "$tree/etc/systemd/system/multi-user.target.wants"
     ln -sf ../lab-job.service "$tree/etc/systemd/system/multi-user.target.wants/"
     ext4_image "$tree" "$out/workbench.img" 2G workbench
+    dracut_initrd "$tree" "$out/initrd-dracut"
     rm -rf "$tree"
     install_system "$out"
 }

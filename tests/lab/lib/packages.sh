@@ -3,7 +3,7 @@
 
 # What the program is built with where it sends streams through libzfs_core (feature libzetta).
 HEADER_PACKAGES=(libzfslinux-dev pkg-config)
-HOST_PACKAGES=(qemu-system-x86 qemu-utils ovmf debootstrap debian-archive-keyring cpio xz-utils e2fsprogs kmod)
+HOST_PACKAGES=(qemu-system-x86 qemu-utils ovmf debootstrap debian-archive-keyring cpio xz-utils e2fsprogs kmod make)
 
 # archive_uri LABEL: the address of "Debian" or "Debian-Security" as this machine's own apt has it
 # (apt-get(8), indextargets), so that no host name is written down here.

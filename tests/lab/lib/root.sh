@@ -38,6 +38,10 @@ build_root() {
     in_tree "$tree" passwd -d root
     echo beadm-rs-lab >"$tree/etc/hostname"
     echo '127.0.0.1 localhost beadm-rs-lab' >"$tree/etc/hosts"
+    # For systems whose initramfs dracut makes: it cannot be installed beside initramfs-tools, so it is
+    # only at hand, with all it needs that is not there.
+    mkdir -p "$tree/usr/local/lib/lab/dracut"
+    in_tree "$tree" sh -c 'cd /usr/local/lib/lab/dracut && apt-get -q download dracut dracut-core zfs-dracut'
     # The hook of zfs-initramfs copies /etc/hostid, so the initramfs is made after it.
     in_tree "$tree" update-initramfs -c -k all
     in_tree "$tree" apt-get clean

@@ -1,9 +1,11 @@
 # The installed system under test: a scenario is a row of boots of one throw-away overlay. Sourced.
 # shellcheck shell=bash
 
-# start_scenario NAME DIR: DIR is where the overlay and the jobs live.
+# start_scenario NAME DIR: DIR is where the overlay and the jobs live. What a scenario may set: a
+# firmware, another initramfs than the installed system's, another root than the one the pool's bootfs
+# names, further disks (further_disk), and that /job/installed is to be what `make install` makes.
 start_scenario() {
-    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE=
+    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL=''
     mkdir -p "$SCENARIO_DIR"
     qemu-img create -q -f qcow2 -F qcow2 -b "$IMAGES/installed.qcow2" "$SCENARIO_DIR/system.qcow2"
 }
@@ -40,13 +42,21 @@ own_loader_again() {
     own_loader
 }
 
+# further_disk SERIAL SIZE: an empty disk that is there in every stage.
+further_disk() {
+    qemu-img create -q -f qcow2 "$SCENARIO_DIR/$1.qcow2" "$2"
+    SCENARIO_DISKS+=("$1")
+}
+
 # stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
 # `beadm-rs` in its path and what guest/check defines, and ends with `finish reboot` or
 # `finish poweroff`. Either ends the emulator; the next stage is the next boot of the same disk.
 stage() {
-    local name=$1 seconds=${2:-300} job=$SCENARIO_DIR/job status=0
+    local name=$1 seconds=${2:-300} job=$SCENARIO_DIR/job status=0 serial
     rm -rf "$job" && mkdir -p "$job/bin"
     cp "$BEADM_RS" "$job/bin/beadm-rs"
+    [ -z "$SCENARIO_INSTALL" ] ||
+        make -C "$PROJECT_DIR" --no-print-directory install DESTDIR="$job/installed" BINARY="$BEADM_RS"
     {
         printf '%s\n' '#!/bin/bash' "SCENARIO=$SCENARIO" "LONG=${BEADM_RS_LONG:-}" \
             'PATH=/job/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin' 'export LC_ALL=C.UTF-8' \
@@ -55,10 +65,11 @@ stage() {
     } >"$job/run"
     chmod +x "$job/run"
     job_disk "$job" "$SCENARIO_DIR/job.img"
-    machine "$IMAGES/kernel" "$IMAGES/initrd" "root=zfs:AUTO rw"
+    machine "$IMAGES/kernel" "${SCENARIO_INITRD:-$IMAGES/initrd}" "root=${SCENARIO_ROOT:-zfs:AUTO} rw"
     [ -z "$SCENARIO_FIRMWARE" ] || "$SCENARIO_FIRMWARE"
     disk "$SCENARIO_DIR/system.qcow2" qcow2 system
     disk "$SCENARIO_DIR/job.img" raw job readonly=on
+    for serial in "${SCENARIO_DISKS[@]}"; do disk "$SCENARIO_DIR/$serial.qcow2" qcow2 "$serial"; done
     boot "system-$SCENARIO-$name" "$seconds" || status=$?
     if [ $status -ge 2 ]; then
         printf '\n%s\n' "test system::$SCENARIO::$name runs to its end ... FAILED"

@@ -1,0 +1,63 @@
+# make install [DESTDIR=DIR] [PREFIX=/usr]: the program and what belongs to it, where packagers
+# expect them. Needs no root where DESTDIR is one's own. Every directory below can be set.
+# Nothing is enabled: `beadm-rs init` says what a system needs enabled.
+
+PREFIX ?= /usr
+DESTDIR ?=
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR ?= $(PREFIX)/share/man
+BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
+FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
+DOCDIR ?= $(PREFIX)/share/doc/beadm-rs
+SYSTEMDDIR ?= $(PREFIX)/lib/systemd
+# dracut looks for modules nowhere else, whatever the prefix (dracut(8), dracutbasedir).
+DRACUTDIR ?= /usr/lib/dracut
+
+CARGO ?= cargo
+# A program built elsewhere is installed as it is: make install BINARY=FILE.
+BINARY ?= $(or $(CARGO_TARGET_DIR),target)/release/beadm-rs
+
+UNITS := $(notdir $(wildcard dist/systemd/*))
+DRACUT := $(notdir $(wildcard dist/dracut/90beadm-rs/*))
+
+# MODE:SOURCE:TARGET of every file.
+FILES = \
+	0755:$(BINARY):$(SBINDIR)/beadm-rs \
+	0644:man/beadm-rs.8:$(MANDIR)/man8/beadm-rs.8 \
+	0644:completions/beadm-rs.bash:$(BASHCOMPDIR)/beadm-rs \
+	0644:completions/_beadm-rs:$(ZSHCOMPDIR)/_beadm-rs \
+	0644:completions/beadm-rs.fish:$(FISHCOMPDIR)/beadm-rs.fish \
+	0644:README.md:$(DOCDIR)/README.md \
+	0644:CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
+	0644:LICENSE-MIT:$(DOCDIR)/LICENSE-MIT \
+	0644:LICENSE-APACHE:$(DOCDIR)/LICENSE-APACHE \
+	$(foreach unit,$(UNITS),0644:dist/systemd/$(unit):$(SYSTEMDDIR)/system/$(unit)) \
+	$(foreach file,$(DRACUT),0755:dist/dracut/90beadm-rs/$(file):$(DRACUTDIR)/modules.d/90beadm-rs/$(file))
+
+# The program under the name by which it is systemd's generator.
+GENERATOR = $(SYSTEMDDIR)/system-generators/beadm-rs-generator
+
+all: $(BINARY)
+
+# Made only where it is not there, so that root installs what somebody else has built.
+$(BINARY):
+	$(CARGO) build --release --locked
+
+install: $(BINARY)
+	@set -e; for file in $(FILES); do \
+		mode=$${file%%:*} rest=$${file#*:}; source=$${rest%%:*} target=$(DESTDIR)$${rest#*:}; \
+		install -D -m "$$mode" "$$source" "$$target"; \
+		case $$source in dist/systemd/*) sed -i 's|/usr/sbin/beadm-rs|$(SBINDIR)/beadm-rs|g' "$$target" ;; esac; \
+	done
+	@install -d -m 0755 "$(DESTDIR)$(dir $(GENERATOR))"
+	@ln -sfr "$(DESTDIR)$(SBINDIR)/beadm-rs" "$(DESTDIR)$(GENERATOR)"
+
+# Directories stay: most of them are not this project's.
+uninstall:
+	@set -e; for file in $(FILES); do rm -f "$(DESTDIR)$${file##*:}"; done
+	@rm -f "$(DESTDIR)$(GENERATOR)"
+	@for dir in "$(DESTDIR)$(DRACUTDIR)/modules.d/90beadm-rs" "$(DESTDIR)$(DOCDIR)"; do \
+		[ ! -d "$$dir" ] || rmdir --ignore-fail-on-non-empty "$$dir"; done
+
+.PHONY: all install uninstall
