@@ -40,7 +40,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     if context.dry_run {
         return list(context, &found);
     }
-    if !context.may_mount() {
+    if !context.is_root() {
         return Err(Trouble::refused("only root can run health checks").into());
     }
     let limit = context.host.config.health.timeout();

@@ -24,6 +24,8 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
+use crate::config::{Boot, Config, LoaderName};
+
 use super::unit::{self, Unit};
 use super::{Around, Own, Why};
 use crate::be::rewrite;
@@ -210,7 +212,15 @@ fn is_elsewhere(
 }
 
 fn run(directory: &Utf8Path) {
-    let made = Host::real(None, None)
+    // Which loader started it does not matter here, and its partition is not mounted yet.
+    let config = Config {
+        boot: Boot {
+            loader: LoaderName::Bootfs,
+            ..Boot::default()
+        },
+        ..Config::default()
+    };
+    let made = Host::real(None, None, config)
         .map_err(SurveyError::from)
         .and_then(|host| make(&host));
     let made = match made {

@@ -75,7 +75,7 @@ fn the_rest_of_a_snapshot_is_not_taken_for_destroyed_either() {
     let mut made = Made::new();
     made.dataset("rpool/ROOT/old");
     made.mark("rpool/ROOT", "op", SNAPSHOT_IN_TWO_POOLS);
-    let refusal = recover::plan(&made.survey).unwrap_err();
+    let refusal = recover::plan(&made.survey, &Bootfs).unwrap_err();
     assert_eq!(
         refusal.to_string(),
         "refused to recover: destroy rpool/ROOT/old@s was interrupted, a part of it is in pool \
