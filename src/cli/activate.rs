@@ -11,7 +11,7 @@ use super::output;
 use crate::be::BeName;
 use crate::check;
 use crate::plan::activate::{self, Preflight};
-use crate::plan::{Plan, Planned};
+use crate::plan::{Plan, Planned, provisional};
 use crate::survey::{Around, Survey};
 
 /// Make a boot environment the one that boots next
@@ -74,7 +74,7 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         let survey = context.look(crate::survey::Scope::Names)?;
         if survey.boot.once.is_some() {
             return context.change_and_report("activate", &Around::default(), |survey| {
-                activate::plan_not_once(survey, context.host.loader.as_ref())
+                provisional::plan_not_once(survey, context.host.loader.as_ref())
             });
         }
         let outcome = "nothing is set to boot once; nothing changed";

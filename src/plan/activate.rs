@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::graph::{Blocked, Graph};
+use super::provisional::{self, mark, noted, records, unmark};
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, environment, finished, fits, intent_clear,
     intent_mark, pools_of, unlocked,
@@ -17,7 +18,6 @@ use crate::boot::{Loader, Switch};
 use crate::check::finding::KERNEL_MISSING;
 use crate::check::{Finding, Severity};
 use crate::intent::{MAX_BYTES, Undertaking};
-use crate::survey::trial::{FELL_BACK, TRIAL, Trial};
 use crate::survey::{Around, Survey};
 use crate::zfs::{DatasetName, Guid, PoolName, SyncOp};
 
@@ -84,7 +84,7 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
         unlocked(&attempted, &target)?;
     }
     if how != Switch::Good {
-        return provisional(survey, loader, &attempted, &target, how);
+        return provisional::plan(survey, loader, &attempted, &target, how);
     }
     // Going back to the running one, or staying, keeps its own record.
     let record = (!target.is_running())
@@ -419,146 +419,7 @@ fn switch(
     Ok(plan)
 }
 
-/// A switch that is not for good: the loader takes it back by itself. Nothing
-/// else moves: what was confirmed stays, and so do bootfs and who hangs on whom.
-fn provisional(
-    survey: &Survey,
-    loader: &dyn Loader,
-    attempted: &str,
-    target: &BootEnvironment<'_>,
-    how: Switch,
-) -> Planned {
-    finished(survey, attempted, target)?;
-    changeable(survey, attempted, &pools_of(target))?;
-    bootable(attempted, target)?;
-    let (name, guid) = (target.name(), target.guid());
-    let back = survey
-        .boot
-        .back
-        .as_ref()
-        .and_then(|root| survey.environment_at(root))
-        .filter(|back| back.guid() != guid || how == Switch::Once)
-        .ok_or_else(|| {
-            Refusal::new(
-                attempted,
-                format!(
-                    "{} has no other environment to go back to from {name}",
-                    survey.loader
-                ),
-            )
-            .remedy(format!("beadm-rs activate --no-trial {name}"))
-        })?;
-    let before = records(survey);
-    let (intent, bytes) = intent_mark(
-        survey,
-        Undertaking::Activate {
-            target: guid,
-            back: Vec::new(),
-            failback: target.failback(),
-            switch: how,
-            loader: noted(survey),
-            records: before.clone(),
-        },
-    );
-    fits(attempted, bytes)?;
-    let mut operations = vec![intent];
-    let mut undo = Vec::new();
-    let mut plan = Plan::new(survey, "activate");
-    match how {
-        Switch::Trial { tries } => {
-            let trial = Trial {
-                target: guid,
-                back: back.guid(),
-                tries,
-                since: survey.now,
-            };
-            operations.push(mark(survey, TRIAL, trial.encode()));
-            operations.push(unmark(survey, FELL_BACK));
-            undo.push(unmark(survey, TRIAL));
-            undo.extend(
-                before
-                    .into_iter()
-                    .map(|(key, text)| mark(survey, &key, text)),
-            );
-            let times = if tries == 1 { "time" } else { "times" };
-            plan.outcome = format!(
-                "{name} is tried {tries} {times}, from the next boot on; until it is confirmed, \
-                 {} boots after that",
-                back.name()
-            );
-        }
-        Switch::Once | Switch::Good => {
-            plan.outcome = format!("{name} boots next, once; then {} again", back.name());
-        }
-    }
-    undo.push(intent_clear(survey));
-    let here = survey.beroot.pool();
-    let transact = |operations| Action::Transact {
-        pool: here.clone(),
-        operations,
-    };
-    let record = Step::new("record", transact(operations)).undone_by(vec![transact(undo)]);
-    plan.steps.push(record);
-    plan.steps.extend(loader.stage(survey, target.root, how)?);
-    plan.steps.push(loader.commit(survey, target.root, how)?);
-    plan.steps.extend(loader.after(survey, target.root, how));
-    plan.transact("finish", &here, vec![intent_clear(survey)]);
-    Ok(plan)
-}
-
-/// The plan of `activate -T`.
-///
-/// # Errors
-/// Where that was set by something else.
-pub fn plan_not_once(survey: &Survey, loader: &dyn Loader) -> Planned {
-    let mut plan = Plan::new(survey, "activate");
-    let Some(dataset) = &survey.boot.once else {
-        plan.outcome = "nothing is set to boot once; nothing changed".to_owned();
-        return Ok(plan);
-    };
-    let attempted = "take back what boots once";
-    changeable(survey, attempted, [])?;
-    let step = loader.cancel_once().ok_or_else(|| {
-        Refusal::new(
-            attempted,
-            format!("{dataset} is set to boot once by something else than beadm-rs"),
-        )
-    })?;
-    plan.steps.push(step);
-    plan.outcome = format!("{dataset} does not boot once any more");
-    Ok(plan)
-}
-
-/// The records of trials that there are: their keys and texts.
-fn records(survey: &Survey) -> Vec<(String, String)> {
-    [TRIAL, FELL_BACK]
-        .into_iter()
-        .filter_map(|key| Some((key.to_owned(), survey.beroot_mark(key)?.to_owned())))
-        .collect()
-}
-
-/// The loader, for the intent: what was begun with one is not judged by another.
-fn noted(survey: &Survey) -> Option<String> {
-    let counting = survey.capabilities.counting;
-    counting.then(|| survey.loader.to_owned())
-}
-
-pub(super) fn mark(survey: &Survey, key: &str, text: String) -> SyncOp {
-    SyncOp::Mark {
-        object: survey.beroot.to_string(),
-        key: key.to_owned(),
-        text,
-    }
-}
-
-pub(super) fn unmark(survey: &Survey, key: &str) -> SyncOp {
-    SyncOp::Unmark {
-        object: survey.beroot.to_string(),
-        key: key.to_owned(),
-    }
-}
-
-fn bootable(attempted: &str, target: &BootEnvironment<'_>) -> Result<(), Refusal> {
+pub(super) fn bootable(attempted: &str, target: &BootEnvironment<'_>) -> Result<(), Refusal> {
     match target.unbootable() {
         None => Ok(()),
         Some(why) => Err(Refusal::new(

@@ -7,7 +7,8 @@
 //! next boot as what it is, a machine that went back. So neither records an
 //! intent, and each step before the last can be undone.
 
-use super::activate::{failback_mark, mark, promotions, unmark};
+use super::activate::{failback_mark, promotions};
+use super::provisional::{mark, unmark};
 use super::{Action, Plan, Planned, Refusal, Step, changeable, finished};
 use crate::be::BootEnvironment;
 use crate::boot::{Loader, Switch};

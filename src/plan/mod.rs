@@ -3,6 +3,7 @@
 //!
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
 //!   [`rollback`], [`snapshot`], [`label`], [`init`]: one per request.
+//! - [`provisional`]: an activation on trial, or for one boot.
 //! - [`confirm`]: the end of a trial, and what a boot has to say of it.
 //! - [`recover`]: what to do about an operation that did not end.
 //! - [`graph`]: what promotions do to who hangs on whom.
@@ -17,6 +18,7 @@ pub mod destroy;
 pub mod graph;
 pub mod init;
 pub mod label;
+pub mod provisional;
 mod record;
 pub mod recover;
 pub mod rename;

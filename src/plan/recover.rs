@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::activate::{mark, unmark};
 use super::graph::Graph;
+use super::provisional::{mark, unmark};
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
     snapshot,

@@ -18,9 +18,12 @@
 //! - `entry`: one entry's file; `order`: who comes first; `picture`: what is
 //!   there.
 //! - `find`: whether it is systemd-boot that boots this machine's environments.
+//! - `steps`, `ends`: what is done; `intended`: whether that will do.
 
+mod ends;
 mod entry;
 pub(super) mod find;
+mod intended;
 mod order;
 mod picture;
 mod steps;

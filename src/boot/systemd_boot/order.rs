@@ -13,7 +13,7 @@ pub(super) fn versions(one: &str, other: &str) -> Ordering {
     let one: Vec<char> = one.chars().collect();
     let other: Vec<char> = other.chars().collect();
     let (mut one, mut other) = (one.as_slice(), other.as_slice());
-    fn drop_while<'a>(mut text: &'a [char], drop: impl Fn(&char) -> bool) -> &'a [char] {
+    fn drop_while(mut text: &[char], drop: impl Fn(&char) -> bool) -> &[char] {
         while let Some((first, rest)) = text.split_first() {
             if !drop(first) {
                 break;
@@ -54,10 +54,13 @@ pub(super) fn versions(one: &str, other: &str) -> Ordering {
         }
         let is_digit = |text: &[char]| text.first().is_some_and(char::is_ascii_digit);
         let order = if is_digit(one) || is_digit(other) {
+            // A number is newer than letters, and than none.
+            let has = is_digit(one).cmp(&is_digit(other));
             let (ours, after) = begun(drop_while(one, |c| *c == '0'), char::is_ascii_digit);
             let (theirs, behind) = begun(drop_while(other, |c| *c == '0'), char::is_ascii_digit);
             (one, other) = (after, behind);
-            ours.len().cmp(&theirs.len()).then_with(|| ours.cmp(theirs))
+            has.then(ours.len().cmp(&theirs.len()))
+                .then_with(|| ours.cmp(theirs))
         } else {
             let (ours, after) = begun(one, char::is_ascii_alphabetic);
             let (theirs, behind) = begun(other, char::is_ascii_alphabetic);
@@ -191,9 +194,10 @@ mod tests {
                 assert_eq!(versions(high, low), Ordering::Greater, "{high} {low}");
             }
         }
-        assert_eq!(versions("123.45", "123_45"), Ordering::Greater);
+        assert_eq!(versions("123.45", "123_45"), Ordering::Less);
         assert_eq!(versions("01", "1"), Ordering::Equal);
         assert_eq!(versions("10", "9"), Ordering::Greater);
+        assert_eq!(versions("0", "a"), Ordering::Greater);
     }
 
     fn entry(file: &str, text: &str) -> Entry {

@@ -1,1 +1,611 @@
 //! The loader on a simulated machine with a partition and variables.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::atomic::AtomicBool;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::boot::BootState;
+use crate::check::{CONFIRMS, stand_in};
+use crate::config;
+use crate::execute::{Quiet, execute};
+use crate::host::Host;
+use crate::os::Platform as _;
+use crate::plan::{Plan, Planned, activate, destroy, provisional, recover, rename};
+use crate::survey::{Scope, Survey};
+use crate::zfs::sim::{NewPool, Sim};
+use crate::zfs::{DatasetName, Guid, Zfs as _};
+
+const DEBIAN: &str = "title Debian\nlinux /own/linux\ninitrd /own/initrd\n\
+                      options root=ZFS=rpool/ROOT/debian ro quiet\n";
+
+fn dataset(name: &str) -> DatasetName {
+    format!("rpool/ROOT/{name}").parse().unwrap()
+}
+
+/// `debian` runs, by an entry made by hand; `new` and `other` are there.
+struct Machine {
+    sim: Sim,
+    directory: Utf8PathBuf,
+    _scratch: tempfile::TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = Utf8Path::from_path(scratch.path()).unwrap().join("machine");
+        let pool = NewPool {
+            name: "rpool".parse().unwrap(),
+            size: 1 << 30,
+        };
+        let sim = Sim::create(&directory, &[pool]).unwrap();
+        let set = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+            pairs.iter().map(owned).collect()
+        };
+        sim.create(
+            &"rpool/ROOT".parse().unwrap(),
+            &set(&[("canmount", "off"), ("mountpoint", "none")]),
+        )
+        .unwrap();
+        for name in ["debian", "new", "other"] {
+            let root = dataset(name);
+            sim.create(&root, &set(&[("canmount", "noauto"), ("mountpoint", "/")]))
+                .unwrap();
+            sim.with_files(&root, true, &mut |dir| {
+                stand_in::write_system(dir, None)?;
+                dir.create_dir_all("etc/systemd/system")?;
+                dir.write(format!("etc/systemd/system/{CONFIRMS}"), "")
+            })
+            .unwrap();
+        }
+        sim.set_bootfs(&"rpool".parse().unwrap(), Some(&dataset("debian")))
+            .unwrap();
+        sim.reboot().unwrap();
+        let machine = Self {
+            sim,
+            directory,
+            _scratch: scratch,
+        };
+        machine.write("esp/EFI/systemd/systemd-bootx64.efi", "");
+        machine.write("esp/own/linux", "");
+        machine.write("esp/loader/loader.conf", "timeout 3\n");
+        machine.write("esp/loader/entries/debian.conf", DEBIAN);
+        machine.write("efi/LoaderInfo", "systemd-boot 257");
+        machine.write("efi/LoaderEntrySelected", "debian.conf");
+        machine
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.directory.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn host(&self) -> Host {
+        Host::of_simulation(self.sim.clone(), None)
+    }
+
+    fn survey(&self) -> Survey {
+        Survey::take(&self.host(), Scope::Change).unwrap()
+    }
+
+    fn state(&self) -> BootState {
+        self.survey().boot
+    }
+
+    fn next(&self) -> Option<String> {
+        Some(self.state().next?.leaf().to_owned())
+    }
+
+    fn plan(&self, act: &Act) -> Planned {
+        let survey = self.survey();
+        let host = self.host();
+        let loader = host.loader.as_ref();
+        let activated = |name: &str, once, no_trial| activate::Request {
+            name: name.parse().unwrap(),
+            once,
+            no_trial,
+        };
+        match act {
+            Act::Good(name) => activate::plan(&survey, loader, &activated(name, false, true)),
+            Act::Trial(name) => activate::plan(&survey, loader, &activated(name, false, false)),
+            Act::Once(name) => activate::plan(&survey, loader, &activated(name, true, false)),
+            Act::Failback => activate::plan_failback(&survey, loader),
+            Act::Destroy(name) => {
+                let request = destroy::Request {
+                    name: name.parse().unwrap(),
+                    force: false,
+                    keep_origin: false,
+                };
+                destroy::plan(&survey, loader, &request)
+            }
+            Act::Rename(old, new) => rename::plan(
+                &survey,
+                loader,
+                &old.parse().unwrap(),
+                &new.parse().unwrap(),
+            ),
+        }
+    }
+
+    fn carry_out(&self, plan: &Plan) -> Result<(), String> {
+        execute(&self.host(), plan, &Quiet, &AtomicBool::new(false))
+            .map_err(|failure| failure.to_string())
+    }
+
+    fn act(&self, act: &Act) {
+        let plan = self.plan(act).unwrap();
+        self.carry_out(&plan).unwrap();
+    }
+
+    fn refused(&self, act: &Act) -> String {
+        let refusal = self.plan(act).unwrap_err();
+        let remedy = refusal.remedy.clone().unwrap_or_default();
+        format!("{refusal}; {remedy}")
+    }
+
+    fn recover(&self) {
+        let survey = self.survey();
+        if let Some(plan) = recover::plan(&survey, self.host().loader.as_ref()).unwrap() {
+            self.carry_out(&plan).unwrap();
+        }
+        assert_eq!(self.survey().intent(), None);
+    }
+
+    /// The files on the partition and what is in them.
+    fn files(&self) -> BTreeMap<String, String> {
+        fn walk(from: &Utf8Path, root: &Utf8Path, files: &mut BTreeMap<String, String>) {
+            for entry in from.read_dir_utf8().unwrap() {
+                let path = entry.unwrap().into_path();
+                if path.is_dir() {
+                    walk(&path, root, files);
+                } else {
+                    let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+                    files.insert(path.strip_prefix(root).unwrap().to_string(), text);
+                }
+            }
+        }
+        let root = self.directory.join("esp");
+        let mut files = BTreeMap::new();
+        walk(&root, &root, &mut files);
+        files
+    }
+
+    fn entries(&self) -> Vec<String> {
+        self.files()
+            .into_keys()
+            .filter_map(|file| file.strip_prefix("loader/entries/").map(str::to_owned))
+            .collect()
+    }
+
+    fn guid(&self, name: &str) -> Guid {
+        self.survey().datasets[&dataset(name)].guid
+    }
+
+    /// What systemd-boot does with an entry that has a counter.
+    fn counted_down(&self, left: u32, done: u32) {
+        let directory = self.directory.join("esp/loader/entries");
+        let entries = self.entries();
+        let file = entries.iter().find(|file| file.contains('+')).unwrap();
+        let (name, _) = file.split_once('+').unwrap();
+        let now = format!("{name}+{left}-{done}.conf");
+        fs::rename(directory.join(file), directory.join(now)).unwrap();
+    }
+}
+
+enum Act {
+    Good(&'static str),
+    Trial(&'static str),
+    Once(&'static str),
+    Failback,
+    Destroy(&'static str),
+    Rename(&'static str, &'static str),
+}
+
+fn loader_of(machine: &Machine) -> &'static str {
+    machine.host().loader.name()
+}
+
+#[test]
+fn it_is_systemd_boot_only_where_its_entry_named_the_root_that_runs() {
+    let machine = Machine::new();
+    assert_eq!(loader_of(&machine), "systemd-boot");
+    let bootfs = "the pool's bootfs";
+    // ZFSBootMenu, started by systemd-boot, or a root that bootfs names.
+    for options in [
+        "zbm.prefer=rpool",
+        "root=zfs:AUTO",
+        "root=ZFS=rpool/ROOT/new",
+    ] {
+        let entry = format!("linux /own/linux\noptions {options}\n");
+        machine.write("esp/loader/entries/debian.conf", &entry);
+        assert_eq!(loader_of(&machine), bootfs, "{options}");
+    }
+    machine.write("esp/loader/entries/debian.conf", DEBIAN);
+    machine.write("efi/LoaderEntrySelected", "auto-efi-shell");
+    assert_eq!(loader_of(&machine), bootfs);
+    machine.write("efi/LoaderEntrySelected", "Debian+2-1.conf");
+    assert_eq!(loader_of(&machine), "systemd-boot");
+    machine.write("efi/LoaderInfo", "GRUB 2.12");
+    assert_eq!(loader_of(&machine), bootfs);
+    machine.write("efi/LoaderInfo", "systemd-boot 257");
+    fs::remove_dir_all(machine.directory.join("esp/EFI")).unwrap();
+    assert_eq!(loader_of(&machine), bootfs);
+    // This program's own entry was booted: it is systemd-boot, seen or not.
+    machine.write("efi/LoaderEntrySelected", "beadm-rs-7-1.conf");
+    assert_eq!(loader_of(&machine), "systemd-boot");
+    assert_eq!(
+        machine.refused(&Act::Good("new")),
+        "refused to activate new: no EFI system partition with systemd-boot is mounted on /efi, \
+         /boot/efi or /boot; mount it, and try again"
+    );
+    let told = config::Boot {
+        loader: config::LoaderName::Bootfs,
+        ..config::Boot::default()
+    };
+    let found = crate::boot::find(&told, Box::new(machine.sim.clone()), None);
+    assert_eq!(found.name(), bootfs);
+}
+
+#[test]
+fn the_newest_activated_comes_first_and_the_users_own_entry_stays() {
+    let machine = Machine::new();
+    assert_eq!(machine.next().as_deref(), Some("debian"));
+    machine.act(&Act::Good("new"));
+    let survey = machine.survey();
+    assert_eq!(machine.next().as_deref(), Some("new"));
+    assert_eq!(survey.last_good(), Some(machine.guid("new")));
+    let pool = &survey.pools[&"rpool".parse().unwrap()];
+    assert_eq!(pool.bootfs, Some(dataset("new")));
+    let files = machine.files();
+    assert_eq!(files["loader/entries/debian.conf"], DEBIAN);
+    let own = &files[&format!("loader/entries/beadm-rs-{}-1.conf", machine.guid("new"))];
+    assert!(
+        own.contains("options root=ZFS=rpool/ROOT/new ro quiet\n"),
+        "{own}"
+    );
+    let linux = own
+        .lines()
+        .find_map(|line| line.strip_prefix("linux /"))
+        .unwrap();
+    assert!(files[linux].starts_with("this stands for"));
+    for name in ["other", "debian", "new", "other"] {
+        machine.act(&Act::Good(name));
+        assert_eq!(machine.next().as_deref(), Some(name));
+    }
+    // One entry each, and one copy for all: the kernels are the same.
+    assert_eq!(machine.entries().len(), 4);
+    let copies = machine.files();
+    let copies = copies.keys().filter(|file| file.starts_with("beadm-rs/"));
+    assert_eq!(copies.count(), 2);
+}
+
+#[test]
+fn a_trial_is_first_until_its_tries_are_used_up() {
+    let machine = Machine::new();
+    machine.act(&Act::Good("debian"));
+    machine.act(&Act::Trial("new"));
+    let survey = machine.survey();
+    let record = survey.trial().unwrap().unwrap();
+    assert_eq!(
+        (record.target, record.back, record.tries),
+        (machine.guid("new"), machine.guid("debian"), 3)
+    );
+    assert_eq!(survey.last_good(), Some(machine.guid("debian")));
+    let pool = &survey.pools[&"rpool".parse().unwrap()];
+    assert_eq!(pool.bootfs, Some(dataset("debian")));
+    let seen = |machine: &Machine| {
+        let state = machine.state();
+        let leaf = |name: Option<DatasetName>| name.map(|name| name.leaf().to_owned());
+        let trial = state
+            .trial
+            .map(|trial| (trial.tries_left, trial.tries_done));
+        (leaf(state.next), leaf(state.back), trial)
+    };
+    let some = |name: &str| Some(name.to_owned());
+    assert_eq!(seen(&machine), (some("new"), some("debian"), Some((3, 0))));
+    machine.counted_down(1, 2);
+    assert_eq!(seen(&machine), (some("new"), some("debian"), Some((1, 2))));
+    machine.counted_down(0, 3);
+    assert_eq!(
+        seen(&machine),
+        (some("debian"), some("debian"), Some((0, 3)))
+    );
+    // Another one is tried: what is left of the first goes.
+    machine.act(&Act::Trial("other"));
+    assert_eq!(
+        seen(&machine),
+        (some("other"), some("debian"), Some((3, 0)))
+    );
+    let guid = machine.guid("new").to_string();
+    assert!(machine.entries().iter().all(|file| !file.contains(&guid)));
+    // The way back from it.
+    machine.act(&Act::Failback);
+    assert_eq!(seen(&machine), (some("debian"), some("debian"), None));
+    assert_eq!(machine.survey().trial().unwrap(), None);
+}
+
+#[test]
+fn a_confirmed_trial_stays_whoever_took_its_counter() {
+    for blessed in [false, true] {
+        let machine = Machine::new();
+        machine.act(&Act::Good("debian"));
+        machine.act(&Act::Trial("new"));
+        machine.counted_down(2, 1);
+        if blessed {
+            let directory = machine.directory.join("esp/loader/entries");
+            let file = format!("beadm-rs-{}-2", machine.guid("new"));
+            let from = directory.join(format!("{file}+2-1.conf"));
+            fs::rename(from, directory.join(format!("{file}.conf"))).unwrap();
+        }
+        let survey = machine.survey();
+        let host = machine.host();
+        let steps = host
+            .loader
+            .confirm(&survey, &survey.datasets[&dataset("new")])
+            .unwrap();
+        let plan = Plan {
+            id: survey.id,
+            operation: "confirm",
+            steps,
+            notes: Vec::new(),
+            outcome: String::new(),
+        };
+        machine.carry_out(&plan).unwrap();
+        let state = machine.state();
+        assert_eq!(state.trial, None);
+        assert_eq!(
+            (state.next, state.back),
+            (Some(dataset("new")), Some(dataset("new")))
+        );
+        let pool = &machine.survey().pools[&"rpool".parse().unwrap()];
+        assert_eq!(pool.bootfs, Some(dataset("new")));
+    }
+}
+
+#[test]
+fn a_default_that_is_set_is_named_and_nothing_is_done() {
+    let machine = Machine::new();
+    let before = machine.files();
+    for act in [Act::Good("new"), Act::Trial("new")] {
+        machine.write("esp/loader/loader.conf", "default debian.conf\n");
+        let said = machine.refused(&act);
+        assert!(
+            said.starts_with(
+                "refused to activate new: 'default' in loader.conf says 'debian.conf', so \
+                 systemd-boot boots debian.conf whatever comes first, and counts no tries; \
+                 take that line out of "
+            ),
+            "{said}"
+        );
+        machine.write("esp/loader/loader.conf", "timeout 3\n");
+        machine.write("efi/LoaderEntryDefault", "Debian.*");
+        let said = machine.refused(&act);
+        assert!(said.ends_with("bootctl set-default ''"), "{said}");
+        fs::remove_file(machine.directory.join("efi/LoaderEntryDefault")).unwrap();
+    }
+    // With a pattern of its own only an entry of its own can be gone back to.
+    machine.write("esp/loader/loader.conf", "default beadm-rs-*\n");
+    let said = machine.refused(&Act::Trial("new"));
+    assert!(
+        said.contains("'default' in loader.conf says 'beadm-rs-*'"),
+        "{said}"
+    );
+    machine.act(&Act::Good("debian"));
+    machine.act(&Act::Trial("new"));
+    assert_eq!(machine.next().as_deref(), Some("new"));
+    machine.write("esp/loader/loader.conf", "timeout 3\n");
+    assert_eq!(
+        machine.files()["loader/entries/debian.conf"],
+        before["loader/entries/debian.conf"]
+    );
+}
+
+#[test]
+fn what_cannot_be_booted_or_confirmed_is_refused() {
+    let machine = Machine::new();
+    let files = |work: fn(&cap_std_ext::cap_std::fs::Dir) -> std::io::Result<()>| {
+        machine
+            .sim
+            .with_files(&dataset("new"), true, &mut |dir| work(dir))
+            .unwrap();
+    };
+    files(|dir| dir.remove_dir_all("etc/systemd"));
+    assert_eq!(
+        machine.refused(&Act::Trial("new")),
+        "refused to activate new: there is no beadm-rs-confirm.service in new, so it could not \
+         confirm its trial; install beadm-rs in it, or activate it without a trial: --no-trial new"
+    );
+    machine.write("esp.free", "1000");
+    let said = machine.refused(&Act::Good("new"));
+    assert!(
+        said.contains("are free there; destroy an environment"),
+        "{said}"
+    );
+    fs::remove_file(machine.directory.join("esp.free")).unwrap();
+    machine.plan(&Act::Good("new")).unwrap();
+    files(|dir| dir.remove_dir_all("boot"));
+    let said = machine.refused(&Act::Good("new"));
+    assert!(
+        said.contains("has no kernel with an initramfs of its own"),
+        "{said}"
+    );
+    assert_eq!(machine.entries(), ["debian.conf"]);
+}
+
+#[test]
+fn what_boots_once_changes_nothing_about_what_boots_then() {
+    let machine = Machine::new();
+    machine.act(&Act::Once("new"));
+    let state = machine.state();
+    assert_eq!(
+        (state.next, state.once),
+        (Some(dataset("debian")), Some(dataset("new")))
+    );
+    assert_eq!(machine.survey().last_good(), None);
+    let refused = machine.refused(&Act::Destroy("new"));
+    assert!(refused.contains("it is set to boot once"), "{refused}");
+    // Taken back, and again.
+    let plan =
+        provisional::plan_not_once(&machine.survey(), machine.host().loader.as_ref()).unwrap();
+    machine.carry_out(&plan).unwrap();
+    assert_eq!(machine.state().once, None);
+    machine.act(&Act::Once("new"));
+    machine.act(&Act::Once("new"));
+    assert_eq!(machine.state().once, Some(dataset("new")));
+    // What is activated boots next.
+    machine.act(&Act::Good("other"));
+    let state = machine.state();
+    assert_eq!((state.next, state.once), (Some(dataset("other")), None));
+}
+
+#[test]
+fn a_destroyed_environment_leaves_nothing_and_a_renamed_one_is_known() {
+    let machine = Machine::new();
+    machine
+        .sim
+        .with_files(&dataset("new"), true, &mut |dir| {
+            dir.write(
+                format!("boot/vmlinuz-{}", stand_in::KERNEL),
+                "another kernel",
+            )
+        })
+        .unwrap();
+    machine.act(&Act::Good("new"));
+    let refused = machine.refused(&Act::Rename("new", "newer"));
+    assert!(
+        refused.contains("systemd-boot boots it by its name"),
+        "{refused}"
+    );
+    machine.act(&Act::Good("debian"));
+    machine.act(&Act::Rename("new", "newer"));
+    let guid = machine.guid("newer");
+    let files = machine.files();
+    let entry = &files[&format!("loader/entries/beadm-rs-{guid}-1.conf")];
+    assert!(entry.contains("title newer\n"), "{entry}");
+    assert!(entry.contains("root=ZFS=rpool/ROOT/newer ro"), "{entry}");
+    machine.act(&Act::Destroy("newer"));
+    let files = machine.files();
+    assert!(files.keys().all(|file| !file.contains(&guid.to_string())));
+    assert!(files.values().all(|text| !text.contains("another kernel")));
+    assert_eq!(machine.next().as_deref(), Some("debian"));
+    // Another system's entry on the same partition is not this one's to judge.
+    let foreign = "sort-key 0beadm-rs\nversion 0\nlinux /own/linux\n";
+    machine.write("esp/loader/entries/beadm-rs-77-0.conf", foreign);
+    machine.act(&Act::Good("other"));
+    assert_eq!(
+        machine.files()["loader/entries/beadm-rs-77-0.conf"],
+        foreign
+    );
+}
+
+/// Whether everything that is said agrees.
+fn agrees(machine: &Machine, old: &str, new: &Act, stopped: u64) {
+    let survey = machine.survey();
+    let next = machine.next();
+    let record = survey.trial().unwrap();
+    let trial = survey
+        .boot
+        .trial
+        .as_ref()
+        .map(|trial| trial.dataset.leaf().to_owned());
+    let pool = &survey.pools[&"rpool".parse().unwrap()];
+    let bootfs = pool.bootfs.as_ref().map(|name| name.leaf().to_owned());
+    let told = format!("stopped after {stopped}");
+    let is_new = match new {
+        Act::Good(name) => next.as_deref() == Some(*name),
+        Act::Trial(name) => trial.as_deref() == Some(*name),
+        Act::Once(name) => survey.boot.once == Some(dataset(name)),
+        _ => false,
+    };
+    match (new, is_new) {
+        (Act::Good(name), true) => {
+            assert_eq!(bootfs.as_deref(), Some(*name), "{told}");
+            assert_eq!(survey.last_good(), Some(machine.guid(name)), "{told}");
+            assert_eq!(record, None, "{told}");
+        }
+        (Act::Trial(name), true) => {
+            assert_eq!(next.as_deref(), Some(*name), "{told}");
+            assert_eq!(record.unwrap().target, machine.guid(name), "{told}");
+            assert_eq!(bootfs.as_deref(), Some(old), "{told}");
+        }
+        _ => {
+            assert_eq!(next.as_deref(), Some(old), "{told}");
+            assert_eq!(bootfs.as_deref(), Some(old), "{told}");
+            assert_eq!(record, None, "{told}");
+            assert_eq!(trial, None, "{told}");
+        }
+    }
+    assert!(
+        machine.entries().iter().all(|file| file.ends_with(".conf")),
+        "{told}"
+    );
+}
+
+#[test]
+fn wherever_it_is_stopped_the_loader_and_the_pool_agree() {
+    for new in [Act::Good("new"), Act::Trial("new"), Act::Once("new")] {
+        let mut stopped = 0;
+        loop {
+            let machine = Machine::new();
+            if stopped % 2 == 1 {
+                // Once with another tool's entry first, once with one of its own.
+                machine.act(&Act::Good("debian"));
+            }
+            let plan = machine.plan(&new).unwrap();
+            machine.sim.fail_after(stopped);
+            let done = machine.carry_out(&plan);
+            machine.sim.resume();
+            let meanwhile = machine.next().unwrap();
+            assert!(
+                ["debian", "new"].contains(&meanwhile.as_str()),
+                "{meanwhile}"
+            );
+            machine.recover();
+            agrees(&machine, "debian", &new, stopped);
+            // Nothing is in the way of doing it again, or of the contrary.
+            machine.act(&new);
+            machine.act(&Act::Good("debian"));
+            assert_eq!(machine.next().as_deref(), Some("debian"));
+            if done.is_ok() {
+                break;
+            }
+            stopped += 1;
+        }
+        assert!(stopped > 5, "{stopped}");
+    }
+}
+
+#[test]
+fn an_interrupted_end_or_renaming_is_completed() {
+    for new in [Act::Destroy("new"), Act::Rename("new", "newer")] {
+        for stopped in 0.. {
+            let machine = Machine::new();
+            machine.act(&Act::Good("new"));
+            machine.act(&Act::Good("debian"));
+            let guid = machine.guid("new");
+            let plan = machine.plan(&new).unwrap();
+            machine.sim.fail_after(stopped);
+            let done = machine.carry_out(&plan);
+            machine.sim.resume();
+            machine.recover();
+            assert_eq!(machine.next().as_deref(), Some("debian"), "{stopped}");
+            // An entry names what is there, and nothing is named that is gone.
+            let survey = machine.survey();
+            for (file, text) in machine.files() {
+                if file.contains(&guid.to_string()) && file.ends_with(".conf") {
+                    let root = crate::check::root_of(&text).unwrap();
+                    assert!(
+                        survey.datasets.contains_key(&root),
+                        "{stopped}: {file} {text}"
+                    );
+                }
+            }
+            if done.is_ok() {
+                break;
+            }
+        }
+    }
+}

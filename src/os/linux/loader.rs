@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
 use cap_std_ext::cap_std::fs::Dir;
-use rustix::fs::IFlags;
+use rustix::fs::{IFlags, Mode, OFlags};
 
 use super::Linux;
 use crate::os::loader::{LoaderPartition, variable_bytes, variable_text};
@@ -121,7 +121,11 @@ pub(super) fn open_partition(directory: &Utf8Path) -> Result<Dir> {
 /// Everything written to the file system is on the disk afterwards: FAT has no
 /// order of its own between a directory and what is in it.
 pub(super) fn make_durable(dir: &Dir) -> Result<()> {
-    rustix::fs::syncfs(dir).map_err(Error::io("write the loader's partition to the disk"))
+    // A `Dir` is opened by its place alone (O_PATH), and that cannot be synchronized.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, ".", flags, Mode::empty())
+        .and_then(rustix::fs::syncfs)
+        .map_err(Error::io("write the loader's partition to the disk"))
 }
 
 fn path_of(name: &str) -> Utf8PathBuf {
@@ -177,6 +181,13 @@ pub(super) fn set_variable(name: &str, value: Option<&str>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_made_durable() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = Dir::open_ambient_dir(directory.path(), ambient_authority()).unwrap();
+        make_durable(&dir).unwrap();
+    }
 
     #[test]
     fn the_last_mount_on_a_directory_counts() {

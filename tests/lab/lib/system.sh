@@ -16,6 +16,30 @@ uefi() {
         -drive "if=pflash,unit=1,format=raw,file=$SCENARIO_DIR/variables")
 }
 
+# own_loader: the same firmware, and no kernel is handed in: it starts what it finds on the disk's own
+# ESP, and the loader there starts what that decides. One processor: of two that the firmware has
+# started the kernel has lost the first one's timer on a busy host.
+own_loader() {
+    local word kept=() passed=
+    for word in "${QEMU[@]}"; do
+        case $word in
+            -kernel | -initrd | -append) passed=1 ;;
+            -smp) kept+=(-smp 1) passed=1 ;;
+            *) if [ -n "$passed" ]; then passed=; else kept+=("$word"); fi ;;
+        esac
+    done
+    QEMU=("${kept[@]}")
+    uefi
+}
+
+# own_loader_again: the machine may start itself again within a stage, as one that goes back does.
+own_loader_again() {
+    local word kept=()
+    for word in "${QEMU[@]}"; do [ "$word" = -no-reboot ] || kept+=("$word"); done
+    QEMU=("${kept[@]}")
+    own_loader
+}
+
 # stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
 # `beadm-rs` in its path and what guest/check defines, and ends with `finish reboot` or
 # `finish poweroff`. Either ends the emulator; the next stage is the next boot of the same disk.

@@ -1,0 +1,222 @@
+//! The steps that follow: after a commit, an interruption, a confirmation, and
+//! when an environment goes or is called differently.
+
+use super::SystemdBoot;
+use super::entry::{self, Entry};
+use super::picture::{self, Picture, leftovers, with};
+use super::steps::{known, path, remove, rename, staged, sweep, tried, variable, write};
+use crate::boot::{Forgotten, Switch};
+use crate::plan::{Action, Refusal, Step};
+use crate::survey::Survey;
+use crate::zfs::{Dataset, DatasetName};
+
+impl SystemdBoot {
+    /// `bootfs` after the loader, where what boots is to stay.
+    fn bootfs(survey: &Survey, target: &Dataset, switch: Switch) -> Option<Step> {
+        let pool = target.name.pool();
+        let before = survey.pools.get(&pool).and_then(|pool| pool.bootfs.clone());
+        let due = switch == Switch::Good && before.as_ref() != Some(&target.name);
+        due.then(|| {
+            let dataset = Some(target.name.clone());
+            Step::new("bootfs", Action::SetBootfs { pool, dataset })
+        })
+    }
+
+    pub(super) fn afterwards(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        switch: Switch,
+    ) -> Vec<Step> {
+        let mut steps: Vec<Step> = Self::bootfs(survey, target, switch).into_iter().collect();
+        let Ok(picture) = self.picture() else {
+            return steps;
+        };
+        let (own, tries) = Self::number(&picture, target, switch);
+        let once = match switch {
+            Switch::Once => Some(own.file(tries)),
+            Switch::Good | Switch::Trial { .. } => None,
+        };
+        let trial = match switch {
+            Switch::Good => None,
+            Switch::Trial { .. } => Some(target.guid),
+            Switch::Once => tried(survey),
+        };
+        let planned = Picture {
+            once,
+            staged: Vec::new(),
+            ..picture.clone()
+        };
+        let made = self.made();
+        let entries = made.iter().fold(picture.entries.clone(), |entries, new| {
+            with(&entries, new.clone())
+        });
+        let files = leftovers(&planned, &entries, &known(survey), trial, &[]);
+        steps.extend(sweep(&picture, "tidy", files));
+        steps
+    }
+
+    pub(super) fn tidied(&self, survey: &Survey, done: Option<(&Dataset, Switch)>) -> Vec<Step> {
+        let mut steps: Vec<Step> = done
+            .and_then(|(target, switch)| Self::bootfs(survey, target, switch))
+            .into_iter()
+            .collect();
+        let Ok(picture) = self.picture() else {
+            return steps;
+        };
+        let trial = match done {
+            Some((_, Switch::Good)) => None,
+            Some((target, Switch::Trial { .. })) => Some(target.guid),
+            _ => tried(survey),
+        };
+        // What was not committed changes nothing about the entries there are.
+        let known = known(survey);
+        let known = |guid| done.is_some() && known(guid);
+        let files = leftovers(&picture, &picture.entries, &known, trial, &[]);
+        steps.extend(sweep(&picture, "tidy", files));
+        steps
+    }
+
+    pub(super) fn confirmed(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+    ) -> Result<Vec<Step>, Refusal> {
+        let attempted = format!("confirm {}", target.name.leaf());
+        let picture = self.changeable(&attempted)?;
+        let own = picture.own();
+        let Some((newest, own)) = own.iter().find(|(_, own)| own.guid == target.guid) else {
+            return Err(Refusal::new(
+                attempted,
+                format!(
+                    "there is no entry of beadm-rs for it in {}",
+                    picture.directory
+                ),
+            )
+            .remedy(format!(
+                "beadm-rs activate --no-trial {}",
+                target.name.leaf()
+            )));
+        };
+        let file = own.file(None);
+        let mut steps = Vec::new();
+        let mut entries = picture.entries.clone();
+        if newest.file != file {
+            entries.retain(|entry| entry.file != newest.file);
+            let kept = Entry {
+                file: file.clone(),
+                ..(*newest).clone()
+            };
+            entries = with(&entries, kept);
+            let (from, to) = (path(&newest.file), path(&file));
+            let undo = vec![rename(&picture, to.clone(), from.clone())];
+            steps.push(Step::new("confirm-entry", rename(&picture, from, to)).undone_by(undo));
+        }
+        let boots = picture.chosen(&entries);
+        if boots.is_none_or(|entry| entry.file != file) {
+            return Err(Refusal::new(
+                attempted,
+                format!(
+                    "{} would boot nevertheless",
+                    boots.map_or("nothing", |entry| entry.file.as_str())
+                ),
+            )
+            .remedy(format!(
+                "beadm-rs activate --no-trial {}",
+                target.name.leaf()
+            )));
+        }
+        steps.extend(Self::bootfs(survey, target, Switch::Good));
+        let files = leftovers(&picture, &entries, &known(survey), None, &[]);
+        steps.extend(sweep(&picture, "tidy", files));
+        Ok(steps)
+    }
+
+    pub(super) fn forgotten(&self, survey: &Survey, gone: &Dataset) -> Forgotten {
+        let mut forgotten = Forgotten::default();
+        let Ok(picture) = self.picture() else {
+            return forgotten;
+        };
+        let mut entries = picture.entries.clone();
+        for (entry, own) in picture.own() {
+            if own.guid != gone.guid {
+                continue;
+            }
+            entries.retain(|other| other.file != entry.file);
+            let back = vec![
+                write(&picture, staged(&entry.file), entry.text.clone()),
+                rename(&picture, staged(&entry.file), path(&entry.file)),
+            ];
+            let away = remove(&picture, vec![path(&entry.file)]);
+            forgotten
+                .before
+                .push(Step::new("forget-entry", away).undone_by(back));
+        }
+        let changed = entries.len() != picture.entries.len();
+        let files = leftovers(
+            &picture,
+            &entries,
+            &known(survey),
+            tried(survey),
+            &[gone.guid],
+        );
+        if changed {
+            forgotten.after.extend(sweep(&picture, "tidy", files));
+        }
+        forgotten
+    }
+
+    pub(super) fn rewritten(
+        &self,
+        survey: &Survey,
+        root: &Dataset,
+        to: &DatasetName,
+    ) -> Result<Vec<Step>, Refusal> {
+        let attempted = format!("rename {} to {}", root.name.leaf(), to.leaf());
+        let boot = &survey.boot;
+        let trial = boot.trial.as_ref().map(|trial| &trial.dataset);
+        let boots = [
+            boot.next.as_ref(),
+            boot.once.as_ref(),
+            boot.back.as_ref(),
+            trial,
+        ];
+        if boots.contains(&Some(&root.name)) {
+            return Err(Refusal::new(
+                attempted,
+                "systemd-boot boots it by its name, and a machine that stopped between the two \
+                 changes would find neither",
+            )
+            .remedy("activate another one first, rename this one, and activate it again"));
+        }
+        let Ok(picture) = self.picture() else {
+            return Ok(Vec::new());
+        };
+        let own = picture.own().into_iter();
+        let mut steps = Vec::new();
+        for (entry, _) in own.filter(|(entry, own)| {
+            own.guid == root.guid && picture::root(entry).as_ref() != Some(to)
+        }) {
+            let file = &entry.file;
+            let text = entry::renamed(entry, to.as_str(), to.leaf());
+            let written = write(&picture, staged(file), text);
+            let away = remove(&picture, vec![path(file)]);
+            let placed = rename(&picture, staged(file), path(file));
+            steps.push(Step::new("stage-entry", written));
+            steps.push(Step::new("replace-entry", away));
+            steps.push(Step::new("place-entry", placed));
+        }
+        Ok(steps)
+    }
+
+    pub(super) fn once_cancelled(&self) -> Option<Step> {
+        let picture = self.picture().ok()?;
+        picture.once().filter(|entry| entry.own().is_some())?;
+        let undo = vec![variable(picture.once.clone())];
+        Some(
+            Step::new("commit", variable(None))
+                .undone_by(undo)
+                .commits(),
+        )
+    }
+}

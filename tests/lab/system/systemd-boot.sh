@@ -1,0 +1,130 @@
+# systemd-boot on the disk's own ESP, started by the firmware: environments activated for good, on
+# trial and once; each boot says from inside which one it is.
+# Sourced by tests/lab/run, which defines `stage`: one boot of the same disk each.
+# shellcheck shell=bash
+
+SCENARIO_FIRMWARE=uefi
+stage install 600 <<'GUEST' || return
+mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
+check_is "where no systemd-boot started the machine, bootfs decides" "the pool's bootfs" \
+    sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
+check "systemd-boot is installed" bootctl install
+mkdir -p /boot/efi/loader/entries /boot/efi/own
+cp /boot/vmlinuz-* /boot/efi/own/linux
+cp /boot/initrd.img-* /boot/efi/own/initrd
+echo 'timeout 0' >/boot/efi/loader/loader.conf
+cat >/boot/efi/loader/entries/debian.conf <<'ENTRY'
+title Debian, by hand
+linux /own/linux
+initrd /own/initrd
+options root=ZFS=rpool/ROOT/debian rw console=ttyS0 mitigations=off
+architecture x64
+ENTRY
+finish reboot
+GUEST
+
+SCENARIO_FIRMWARE=own_loader
+stage for-good 600 <<'GUEST' || return
+cp -r /boot/efi/loader/entries /root/entries-before
+check_is "the loader is systemd-boot" systemd-boot sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
+check_is "list marks debian as running and next" NR sh -c 'beadm-rs list -H | cut -f 2'
+check "create" beadm-rs create new
+echo 'default debian.conf' >>/boot/efi/loader/loader.conf
+check_is "a default that is set is refused" 3 sh -c 'beadm-rs activate --no-trial new >/dev/null 2>&1; echo $?'
+sed -i /default/d /boot/efi/loader/loader.conf
+check "activate for good" beadm-rs activate --no-trial new
+check_is "the pool's bootfs follows" rpool/ROOT/new zpool get -H -o value bootfs rpool
+check "the entry made by hand is as it was" cmp /root/entries-before/debian.conf /boot/efi/loader/entries/debian.conf
+cp /boot/efi/loader/entries/*.conf /run/lab/result/
+finish reboot
+GUEST
+
+stage new-failback 600 <<'GUEST' || return
+flags() { beadm-rs list -H | awk -F '\t' -v be="$1" '$1 == be { print $2 }'; }
+check_is "new is the root" rpool/ROOT/new findmnt -no SOURCE /
+check_is "list marks new as running and next" NR flags new
+check_is "the kernel was told new" 1 grep -c 'root=ZFS=rpool/ROOT/new rw console=ttyS0' /proc/cmdline
+check "failback" beadm-rs failback
+check_is "debian boots next" R flags debian
+check_is "both share one copy of the kernel" 1 sh -c 'ls /boot/efi/beadm-rs | wc -l'
+finish reboot
+GUEST
+
+stage trial 600 <<'GUEST' || return
+flags() { beadm-rs list -H | awk -F '\t' -v be="$1" '$1 == be { print $2 }'; }
+check_is "debian is the root again" rpool/ROOT/debian findmnt -no SOURCE /
+check "create another one" beadm-rs create tried
+check_is "what cannot confirm is not tried" 3 sh -c 'beadm-rs activate tried >/dev/null 2>&1; echo $?'
+beadm-rs mount tried /mnt/tried
+touch /mnt/tried/etc/systemd/system/beadm-rs-confirm.service
+beadm-rs unmount tried
+check "activate on trial" beadm-rs activate tried
+check_is "tried boots next" R flags tried
+check_is "its entry has three tries" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+3.conf"'
+check_is "bootfs stays" rpool/ROOT/debian zpool get -H -o value bootfs rpool
+finish reboot
+GUEST
+
+stage tried 600 <<'GUEST' || return
+check_is "tried is the root" rpool/ROOT/tried findmnt -no SOURCE /
+check_is "systemd-boot counted the try" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+2-1.conf"'
+check_is "the loader is systemd-boot" systemd-boot sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
+check "failback" beadm-rs failback
+check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
+check_is "no entry with a counter is left" 0 sh -c 'ls /boot/efi/loader/entries | grep -c +'
+check "set to boot once" beadm-rs activate --once new
+check_is "list marks what boots once" T sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"new\" { print \$2 }"'
+if [ -n "$LONG" ]; then finish reboot; else finish poweroff; fi
+GUEST
+
+[ -n "${BEADM_RS_LONG:-}" ] || return 0
+
+stage once 600 <<'GUEST' || return
+check_is "new is the root, once" rpool/ROOT/new findmnt -no SOURCE /
+check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
+finish reboot
+GUEST
+
+stage interrupted 1800 <<'GUEST' || return
+boots() { beadm-rs list -H | awk -F '\t' '$2 ~ /R/ { print $1 }'; }
+agree() {
+    [ "rpool/ROOT/$(boots)" = "$(zpool get -H -o value bootfs rpool)" ] &&
+        beadm-rs status -H | grep -q '^unfinished.nothing$' &&
+        [ -z "$(find /boot/efi -name '*.new')" ]
+}
+check_is "debian is the root after one boot" rpool/ROOT/debian findmnt -no SOURCE /
+for place in promote:after stage-kernel:after stage-initramfs:before stage-entry:before stage-entry:after \
+    commit:before commit:after bootfs:after tidy:before tidy:after finish:before; do
+    BEADM_RS_FAIL=activate/$place=kill beadm-rs activate --no-trial new >/dev/null 2>&1
+    check "killed at $place it is interrupted" sh -c 'beadm-rs status -H | grep -q "^unfinished.*interrupted"'
+    beadm-rs recover >/dev/null 2>&1
+    check "killed at $place the loader and the pool agree" agree
+    beadm-rs activate --no-trial debian >/dev/null 2>&1
+done
+check_is "debian boots next" debian boots
+finish reboot
+GUEST
+
+stage broken 600 <<'GUEST' || return
+check_is "debian is the root" rpool/ROOT/debian findmnt -no SOURCE /
+mkdir -p /etc/beadm-rs
+printf '[boot]\ntries = 1\n' >/etc/beadm-rs/config.toml
+check "create" beadm-rs create broken
+beadm-rs mount broken /mnt/broken
+touch /mnt/broken/etc/systemd/system/beadm-rs-confirm.service
+# Debian's initramfs would take the shell for an init.
+rm /mnt/broken/usr/sbin/init /mnt/broken/usr/bin/sh
+beadm-rs unmount broken
+check_is "what has no init is refused" 3 sh -c 'beadm-rs activate broken >/dev/null 2>&1; echo $?'
+check "activate without a look" beadm-rs activate --no-check broken
+check_is "its entry has one try" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+1.conf"'
+finish reboot
+GUEST
+
+SCENARIO_FIRMWARE=own_loader_again
+stage went-back 600 <<'GUEST' || return
+check_is "debian is the root, by itself" rpool/ROOT/debian findmnt -no SOURCE /
+check_is "the try was made" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+0-1.conf"'
+check_is "list marks debian as running and next" NR sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
+finish poweroff
+GUEST
