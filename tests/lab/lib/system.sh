@@ -10,6 +10,12 @@ start_scenario() {
     qemu-img create -q -f qcow2 -F qcow2 -b "$IMAGES/installed.qcow2" "$SCENARIO_DIR/system.qcow2"
 }
 
+# further_disk SERIAL SIZE: an empty disk that is there in every stage.
+further_disk() {
+    qemu-img create -q -f qcow2 "$SCENARIO_DIR/$1.qcow2" "$2"
+    SCENARIO_DISKS+=("$1")
+}
+
 # uefi: the machine gets UEFI firmware with variables of its own, which outlive a stage. It still
 # starts the kernel it is handed, through the kernel's EFI stub.
 uefi() {
@@ -40,12 +46,6 @@ own_loader_again() {
     for word in "${QEMU[@]}"; do [ "$word" = -no-reboot ] || kept+=("$word"); done
     QEMU=("${kept[@]}")
     own_loader
-}
-
-# further_disk SERIAL SIZE: an empty disk that is there in every stage.
-further_disk() {
-    qemu-img create -q -f qcow2 "$SCENARIO_DIR/$1.qcow2" "$2"
-    SCENARIO_DISKS+=("$1")
 }
 
 # stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
