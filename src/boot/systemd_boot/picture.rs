@@ -40,6 +40,9 @@ pub(super) struct Picture {
     pub readonly: bool,
     /// The entries, in systemd-boot's order.
     pub entries: Vec<Entry>,
+    /// The greatest number of an entry of this program, also of one that
+    /// systemd-boot passes over.
+    pub generation: u64,
     /// Files of this program's that are not finished, in [`ENTRIES`].
     pub staged: Vec<String>,
     /// This program's copies that are there, by directory in [`IMAGES`], and their
@@ -180,8 +183,14 @@ impl Picture {
         }
         picture.entries.sort_by(order::entries);
         let attempted = |what: &str| Error::io(format!("read {}", first.directory.join(what)));
-        picture.staged = names(&first.dir, ENTRIES)
-            .map_err(attempted(ENTRIES))?
+        let files = names(&first.dir, ENTRIES).map_err(attempted(ENTRIES))?;
+        picture.generation = files
+            .iter()
+            .filter_map(|name| entry::own(name.strip_suffix(STAGED).unwrap_or(name)))
+            .map(|own| own.generation)
+            .max()
+            .unwrap_or_default();
+        picture.staged = files
             .into_iter()
             .filter(|name| {
                 name.strip_suffix(STAGED)
@@ -245,21 +254,6 @@ impl Picture {
     /// newest first.
     pub(super) fn own(&self) -> Vec<(&Entry, Own)> {
         own(&self.entries)
-    }
-
-    /// The number of the newest entry of this program.
-    pub(super) fn generation(&self) -> u64 {
-        let staged = self
-            .staged
-            .iter()
-            .filter_map(|name| entry::own(name.strip_suffix(STAGED)?));
-        self.entries
-            .iter()
-            .filter_map(Entry::own)
-            .chain(staged)
-            .map(|own| own.generation)
-            .max()
-            .unwrap_or_default()
     }
 }
 

@@ -198,7 +198,7 @@ impl SystemdBoot {
         switch: Switch,
     ) -> (Own, Option<u32>) {
         let guid = target.guid;
-        let next = picture.generation() + 1;
+        let next = picture.generation.saturating_add(1);
         let own = |generation| Own { guid, generation };
         match switch {
             Switch::Good => (own(next), None),
@@ -297,7 +297,7 @@ impl SystemdBoot {
             })?;
         let own = Own {
             guid: environment.guid(),
-            generation: picture.generation() + 1,
+            generation: picture.generation.saturating_add(1),
         };
         self.prepared(survey, picture, &environment, attempted, own, None)
             .map(Some)

@@ -283,6 +283,18 @@ fn the_newest_activated_comes_first_and_the_users_own_entry_stays() {
 }
 
 #[test]
+fn an_entry_without_its_kernel_is_in_nobodys_way() {
+    let machine = Machine::new();
+    let file = format!("beadm-rs-{}-1.conf", machine.guid("new"));
+    let text = "sort-key 0beadm-rs\nversion 1\nlinux /beadm-rs/gone/linux\n\
+                options root=ZFS=rpool/ROOT/new\n";
+    machine.write(&format!("esp/loader/entries/{file}"), text);
+    assert_eq!(machine.next().as_deref(), Some("debian"));
+    machine.act(&Act::Good("new"));
+    assert_eq!(machine.next().as_deref(), Some("new"));
+}
+
+#[test]
 fn a_trial_is_first_until_its_tries_are_used_up() {
     let machine = Machine::new();
     machine.act(&Act::Good("debian"));

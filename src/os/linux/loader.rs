@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
@@ -172,8 +171,8 @@ pub(super) fn set_variable(name: &str, value: Option<&str>) -> Result<()> {
         if file.write(&bytes)? != bytes.len() {
             return Err(io::Error::other("the firmware took a part of it"));
         }
-        let readable = fs::Permissions::from_mode(0o644);
-        file.set_permissions(readable)
+        // It is protected from now on, from a change of its mode too.
+        Ok(())
     };
     work().map_err(Error::io(format!("change the EFI variable {name}")))
 }

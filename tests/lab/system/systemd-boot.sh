@@ -55,7 +55,7 @@ flags() { beadm-rs list -H | awk -F '\t' -v be="$1" '$1 == be { print $2 }'; }
 check_is "debian is the root again" rpool/ROOT/debian findmnt -no SOURCE /
 check "create another one" beadm-rs create tried
 check_is "what cannot confirm is not tried" 3 sh -c 'beadm-rs activate tried >/dev/null 2>&1; echo $?'
-beadm-rs mount tried /mnt/tried
+beadm-rs mount tried /mnt/tried >/dev/null
 touch /mnt/tried/etc/systemd/system/beadm-rs-confirm.service
 beadm-rs unmount tried
 check "activate on trial" beadm-rs activate tried
@@ -67,7 +67,9 @@ GUEST
 
 stage tried 600 <<'GUEST' || return
 check_is "tried is the root" rpool/ROOT/tried findmnt -no SOURCE /
-check_is "systemd-boot counted the try" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+2-1.conf"'
+# Its file may have lost the counter meanwhile: systemd-bless-boot.service comes before the job.
+counted=/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+check_is "systemd-boot counted the try" 1 sh -c "tr -d '\\0' <$counted | grep -ac '+2-1.conf'"
 check_is "the loader is systemd-boot" systemd-boot sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
 check "failback" beadm-rs failback
 check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
@@ -110,7 +112,7 @@ check_is "debian is the root" rpool/ROOT/debian findmnt -no SOURCE /
 mkdir -p /etc/beadm-rs
 printf '[boot]\ntries = 1\n' >/etc/beadm-rs/config.toml
 check "create" beadm-rs create broken
-beadm-rs mount broken /mnt/broken
+beadm-rs mount broken /mnt/broken >/dev/null
 touch /mnt/broken/etc/systemd/system/beadm-rs-confirm.service
 # Debian's initramfs would take the shell for an init.
 rm /mnt/broken/usr/sbin/init /mnt/broken/usr/bin/sh
