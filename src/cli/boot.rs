@@ -44,6 +44,15 @@ pub(super) fn without_host(trouble: &Trouble) -> u8 {
 }
 
 pub(super) fn run(context: &Context) {
+    if !context.dry_run {
+        // First what holds where this is killed: a boot that nobody looked at must
+        // not pass for a good one. A failure is told below, where it is the same.
+        let _ = context.host.platform.leave(&Booted {
+            records: true,
+            trial: true,
+            message: None,
+        });
+    }
     let booted = look_after(context).unwrap_or_else(|trouble| {
         context.warn(&trouble.to_string());
         unknown(&trouble)
