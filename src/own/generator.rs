@@ -24,15 +24,14 @@ use std::time::Duration;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
-use crate::config::{Boot, Config, LoaderName};
-
 use super::unit::{self, Unit};
 use super::{Around, Own, Why};
 use crate::be::rewrite;
-use crate::host::Host;
-use crate::os::Error;
+use crate::os::linux::Linux;
+use crate::os::{Error, Platform};
 use crate::survey::SurveyError;
-use crate::zfs::{Dataset, DatasetName, Property};
+use crate::zfs::cli::Cli;
+use crate::zfs::{Dataset, DatasetName, Property, Zfs};
 
 /// The name this program is a generator by.
 pub const NAME: &str = "beadm-rs-generator";
@@ -90,17 +89,17 @@ fn below<'a>(root: &DatasetName, datasets: &'a [Dataset]) -> impl Iterator<Item 
 ///
 /// # Errors
 /// Where ZFS or the system cannot be read.
-pub fn make(host: &Host) -> Result<Made, SurveyError> {
-    let Some(root) = host.platform.root_dataset()? else {
+pub fn make(zfs: &dyn Zfs, platform: &dyn Platform) -> Result<Made, SurveyError> {
+    let Some(root) = platform.root_dataset()? else {
         return Ok(Made::default());
     };
     if root.parent().is_none() {
         return Ok(Made::default());
     }
     let (pools, datasets, properties) = std::thread::scope(|scope| {
-        let pools = scope.spawn(|| host.zfs.pools());
-        let properties = scope.spawn(|| host.zfs.effective(&root, &unit::SETTINGS));
-        let datasets = host.zfs.tree(std::slice::from_ref(&root), false);
+        let pools = scope.spawn(|| zfs.pools());
+        let properties = scope.spawn(|| zfs.effective(&root, &unit::SETTINGS));
+        let datasets = zfs.tree(std::slice::from_ref(&root), false);
         (pools.join(), datasets, properties.join())
     });
     let datasets = datasets?;
@@ -118,7 +117,7 @@ pub fn make(host: &Host) -> Result<Made, SurveyError> {
             .map(Vec::as_slice)
             .unwrap_or_default()
     };
-    let files = host.platform.running_files()?;
+    let files = platform.running_files()?;
     let fstab = files.as_ref().map(|files| fstab(&files.root)).transpose()?;
     let ignored = datasets
         .iter()
@@ -212,17 +211,10 @@ fn is_elsewhere(
 }
 
 fn run(directory: &Utf8Path) {
-    // Which loader started it does not matter here, and its partition is not mounted yet.
-    let config = Config {
-        boot: Boot {
-            loader: LoaderName::Bootfs,
-            ..Boot::default()
-        },
-        ..Config::default()
-    };
-    let made = Host::real(None, None, config)
+    // No more than this of a machine: its loader's files are not mounted yet.
+    let made = Cli::new()
         .map_err(SurveyError::from)
-        .and_then(|host| make(&host));
+        .and_then(|zfs| make(&zfs, &Linux::default()));
     let made = match made {
         Ok(made) => made,
         Err(error) => return say(&format!("no unit is made for the children of /: {error}")),
@@ -274,8 +266,6 @@ pub fn entry(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCode> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::os::Platform as _;
-    use crate::zfs::Zfs as _;
     use crate::zfs::sim::{NewPool, Sim};
 
     fn machine() -> (Sim, tempfile::TempDir) {
@@ -320,7 +310,7 @@ mod tests {
     #[test]
     fn the_running_environments_children_get_units_and_no_others() {
         let (sim, scratch) = machine();
-        let made = make(&Host::of_simulation(sim, None)).unwrap();
+        let made = make(&sim, &sim).unwrap();
         let names: Vec<&str> = made.units.iter().map(|unit| unit.name.as_str()).collect();
         assert_eq!(names, ["var.mount", "var-lib.mount"]);
         assert!(made.units[0].text.contains("What=rpool/ROOT/a/var\n"));
@@ -354,8 +344,7 @@ mod tests {
             files.symlink_contents("/elsewhere/fstab", "etc/fstab")
         })
         .unwrap();
-        let host = Host::of_simulation(sim, None);
-        let error = make(&host).unwrap_err().to_string();
+        let error = make(&sim, &sim).unwrap_err().to_string();
         assert!(error.starts_with("cannot read /etc/fstab: "), "{error}");
     }
 
