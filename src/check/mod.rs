@@ -255,7 +255,7 @@ pub(crate) struct OwnFile {
 pub(crate) struct Bootable {
     /// Its newest kernel and the initramfs of that, where it has both.
     pub kernel: Option<(OwnFile, OwnFile)>,
-    /// It has the unit that confirms a trial.
+    /// It has the unit that confirms a trial, and starts it.
     pub confirms: bool,
 }
 
@@ -268,6 +268,10 @@ const UNITS: [&str; 3] = [
 
 /// The unit that confirms a trial.
 pub(crate) const CONFIRMS: &str = "beadm-rs-confirm.service";
+
+/// Where the links to units that are enabled lie: what confirms is wanted by
+/// this target.
+pub(crate) const WANTED: &str = "multi-user.target.wants";
 
 /// Looks for an environment's own kernel.
 ///
@@ -309,7 +313,7 @@ pub(crate) fn bootable(
         let tree = Tree::new(parts);
         found.confirms = UNITS
             .iter()
-            .any(|place| tree.file(format!("{place}/{CONFIRMS}")).is_some());
+            .any(|place| tree.file(format!("{place}/{WANTED}/{CONFIRMS}")).is_some());
         let own = |entry: &tree::Entry| -> io::Result<Option<OwnFile>> {
             let (Some(part), Some(file)) = (tree.part_of(entry), tree.open(&entry.path)) else {
                 return Ok(None);

@@ -187,8 +187,9 @@ fn with_systemd_boot() -> Machine {
     write("efi/LoaderInfo", "systemd-boot 257");
     write("efi/LoaderEntrySelected", "debian.conf");
     machine.with_files("rpool/ROOT/debian", |root| {
-        root.create_dir_all("usr/lib/systemd/system")?;
-        root.write("usr/lib/systemd/system/beadm-rs-confirm.service", "")
+        let wants = "usr/lib/systemd/system/multi-user.target.wants";
+        root.create_dir_all(wants)?;
+        root.write(format!("{wants}/beadm-rs-confirm.service"), "")
     });
     machine
 }

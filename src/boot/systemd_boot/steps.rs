@@ -108,10 +108,12 @@ impl SystemdBoot {
         if tries.is_some() && !bootable.confirms {
             return Err(Refusal::new(
                 attempted,
-                format!("there is no {CONFIRMS} in {name}, so it could not confirm its trial"),
+                format!("{CONFIRMS} is not enabled in {name}, so it could not confirm its trial"),
             )
             .remedy(format!(
-                "install beadm-rs in it, or activate it without a trial: --no-trial {name}"
+                "install beadm-rs in it and enable it: beadm-rs run {name} systemctl enable \
+                 beadm-rs-boot beadm-rs-health beadm-rs-confirm; or activate it without a trial: \
+                 --no-trial {name}"
             )));
         }
         let Some((kernel, initramfs)) = bootable.kernel else {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::boot::BootState;
-use crate::check::{CONFIRMS, stand_in};
+use crate::check::{CONFIRMS, WANTED, stand_in};
 use crate::config;
 use crate::execute::{Quiet, execute};
 use crate::host::Host;
@@ -55,8 +55,13 @@ impl Machine {
                 .unwrap();
             sim.with_files(&root, true, &mut |dir| {
                 stand_in::write_system(dir, None)?;
-                dir.create_dir_all("etc/systemd/system")?;
-                dir.write(format!("etc/systemd/system/{CONFIRMS}"), "")
+                let wants = format!("etc/systemd/system/{WANTED}");
+                dir.create_dir_all(&wants)?;
+                dir.write(format!("etc/systemd/system/{CONFIRMS}"), "")?;
+                dir.symlink(
+                    format!("/etc/systemd/system/{CONFIRMS}"),
+                    format!("{wants}/{CONFIRMS}"),
+                )
             })
             .unwrap();
         }
@@ -424,11 +429,14 @@ fn what_cannot_be_booted_or_confirmed_is_refused() {
             .with_files(&dataset("new"), true, &mut |dir| work(dir))
             .unwrap();
     };
-    files(|dir| dir.remove_dir_all("etc/systemd"));
+    // There, and not enabled.
+    files(|dir| dir.remove_dir_all(format!("etc/systemd/system/{WANTED}")));
     assert_eq!(
         machine.refused(&Act::Trial("new")),
-        "refused to activate new: there is no beadm-rs-confirm.service in new, so it could not \
-         confirm its trial; install beadm-rs in it, or activate it without a trial: --no-trial new"
+        "refused to activate new: beadm-rs-confirm.service is not enabled in new, so it could \
+         not confirm its trial; install beadm-rs in it and enable it: beadm-rs run new systemctl \
+         enable beadm-rs-boot beadm-rs-health beadm-rs-confirm; or activate it without a trial: \
+         --no-trial new"
     );
     machine.write("esp.free", "1000");
     let said = machine.refused(&Act::Good("new"));

@@ -3,8 +3,12 @@
 # Sourced by tests/lab/run, which defines `stage`: one boot of the same disk each.
 # shellcheck shell=bash
 
-SCENARIO_FIRMWARE=uefi
+SCENARIO_FIRMWARE=uefi SCENARIO_INSTALL=1
 stage install 600 <<'GUEST' || return
+cp -r /job/installed/. /
+check "init" beadm-rs init -y
+check_is "it enabled the units of trials" "enabled enabled enabled" \
+    sh -c 'systemctl is-enabled beadm-rs-boot.service beadm-rs-health.service beadm-rs-confirm.service | xargs'
 mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 check_is "where no systemd-boot started the machine, bootfs decides" "the pool's bootfs" \
     sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
@@ -54,10 +58,9 @@ stage trial 600 <<'GUEST' || return
 flags() { beadm-rs list -H | awk -F '\t' -v be="$1" '$1 == be { print $2 }'; }
 check_is "debian is the root again" rpool/ROOT/debian findmnt -no SOURCE /
 check "create another one" beadm-rs create tried
+beadm-rs run tried -- systemctl disable beadm-rs-confirm.service >/dev/null 2>&1
 check_is "what cannot confirm is not tried" 3 sh -c 'beadm-rs activate tried >/dev/null 2>&1; echo $?'
-beadm-rs mount tried /mnt/tried >/dev/null
-touch /mnt/tried/etc/systemd/system/beadm-rs-confirm.service
-beadm-rs unmount tried
+check "the unit is enabled in it" beadm-rs run tried -- systemctl enable beadm-rs-confirm.service
 check "activate on trial" beadm-rs activate tried
 check_is "tried boots next" R flags tried
 check_is "its entry has three tries" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+3.conf"'
@@ -71,9 +74,15 @@ check_is "tried is the root" rpool/ROOT/tried findmnt -no SOURCE /
 counted=/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
 check_is "systemd-boot counted the try" 1 sh -c "tr -d '\\0' <$counted | grep -ac '+2-1.conf'"
 check_is "the loader is systemd-boot" systemd-boot sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
+check "the boot is confirmed" systemctl start beadm-rs-confirm.service
+check_is "no unit failed" "" systemctl --failed --no-legend
+check_is "tried is the last good one" tried sh -c 'beadm-rs status -H | sed -n "s/^last good\t//p"'
+check_is "its entry has no counter any more" 0 sh -c 'ls /boot/efi/loader/entries | grep -c +'
+check_is "bootfs followed" rpool/ROOT/tried zpool get -H -o value bootfs rpool
+check_is "nothing of it hangs on debian" "- -" sh -c 'zfs list -H -o origin -r rpool/ROOT/tried | xargs'
+check_is "list marks it as running and next" NR sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"tried\" { print \$2 }"'
 check "failback" beadm-rs failback
 check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
-check_is "no entry with a counter is left" 0 sh -c 'ls /boot/efi/loader/entries | grep -c +'
 check "set to boot once" beadm-rs activate --once new
 check_is "list marks what boots once" T sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"new\" { print \$2 }"'
 if [ -n "$LONG" ]; then finish reboot; else finish poweroff; fi
@@ -113,7 +122,6 @@ mkdir -p /etc/beadm-rs
 printf '[boot]\ntries = 1\n' >/etc/beadm-rs/config.toml
 check "create" beadm-rs create broken
 beadm-rs mount broken /mnt/broken >/dev/null
-touch /mnt/broken/etc/systemd/system/beadm-rs-confirm.service
 # Debian's initramfs would take the shell for an init.
 rm /mnt/broken/usr/sbin/init /mnt/broken/usr/bin/sh
 beadm-rs unmount broken
@@ -128,5 +136,7 @@ stage went-back 600 <<'GUEST' || return
 check_is "debian is the root, by itself" rpool/ROOT/debian findmnt -no SOURCE /
 check_is "the try was made" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+0-1.conf"'
 check_is "list marks debian as running and next" NR sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
+check_is "status says that broken did not work" 1 sh -c 'beadm-rs status -H | grep -c "^fell back.broken: "'
+check_is "the trial is over" "-" zfs get -H -o value org.beadm-rs:trial rpool/ROOT
 finish poweroff
 GUEST
