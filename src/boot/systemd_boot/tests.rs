@@ -58,7 +58,7 @@ impl Machine {
                 let wants = format!("etc/systemd/system/{WANTED}");
                 dir.create_dir_all(&wants)?;
                 dir.write(format!("etc/systemd/system/{CONFIRMS}"), "")?;
-                dir.symlink(
+                dir.symlink_contents(
                     format!("/etc/systemd/system/{CONFIRMS}"),
                     format!("{wants}/{CONFIRMS}"),
                 )
