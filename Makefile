@@ -11,12 +11,21 @@ ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 DOCDIR ?= $(PREFIX)/share/doc/beadm-rs
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
+KERNELDIR ?= $(PREFIX)/lib/kernel
+SYSCONFDIR ?= /etc
 # dracut looks for modules nowhere else, whatever the prefix (dracut(8), dracutbasedir).
 DRACUTDIR ?= /usr/lib/dracut
 
 CARGO ?= cargo
 # A program built elsewhere is installed as it is: make install BINARY=FILE.
 BINARY ?= $(or $(CARGO_TARGET_DIR),target)/release/beadm-rs
+
+# One hook under four names.
+HOOKS = \
+	$(KERNELDIR)/install.d/95-beadm-rs.install \
+	$(SYSCONFDIR)/kernel/postinst.d/zz-beadm-rs \
+	$(SYSCONFDIR)/kernel/postrm.d/zz-beadm-rs \
+	$(SYSCONFDIR)/initramfs/post-update.d/zz-beadm-rs
 
 UNITS := $(notdir $(wildcard dist/systemd/*))
 DRACUT := $(notdir $(wildcard dist/dracut/90beadm-rs/*))
@@ -32,6 +41,7 @@ FILES = \
 	0644:CHANGELOG.md:$(DOCDIR)/CHANGELOG.md \
 	0644:LICENSE-MIT:$(DOCDIR)/LICENSE-MIT \
 	0644:LICENSE-APACHE:$(DOCDIR)/LICENSE-APACHE \
+	$(foreach hook,$(HOOKS),0755:dist/kernel/beadm-rs:$(hook)) \
 	$(foreach unit,$(UNITS),0644:dist/systemd/$(unit):$(SYSTEMDDIR)/system/$(unit)) \
 	$(foreach file,$(DRACUT),0755:dist/dracut/90beadm-rs/$(file):$(DRACUTDIR)/modules.d/90beadm-rs/$(file))
 
@@ -48,7 +58,7 @@ install: $(BINARY)
 	@set -e; for file in $(FILES); do \
 		mode=$${file%%:*} rest=$${file#*:}; source=$${rest%%:*} target=$(DESTDIR)$${rest#*:}; \
 		install -D -m "$$mode" "$$source" "$$target"; \
-		case $$source in dist/systemd/*) sed -i 's|/usr/sbin/beadm-rs|$(SBINDIR)/beadm-rs|g' "$$target" ;; esac; \
+		case $$source in dist/systemd/* | dist/kernel/*) sed -i 's|/usr/sbin/beadm-rs|$(SBINDIR)/beadm-rs|g' "$$target" ;; esac; \
 	done
 	@install -d -m 0755 "$(DESTDIR)$(dir $(GENERATOR))"
 	@ln -sfr "$(DESTDIR)$(SBINDIR)/beadm-rs" "$(DESTDIR)$(GENERATOR)"

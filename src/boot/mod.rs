@@ -112,6 +112,20 @@ pub trait Loader: Send + Sync {
     /// Why the target cannot be made to boot so.
     fn commit(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Result<Step, Refusal>;
 
+    /// It boots copies of kernels, not those in the environments.
+    fn copies(&self) -> bool {
+        false
+    }
+
+    /// Whether its copies are those of what the environment that boots next has
+    /// now.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    fn is_current(&self, _survey: &Survey, _next: &Dataset) -> Result<bool, Refusal> {
+        Ok(true)
+    }
+
     /// What follows the commit: the pool's `bootfs`, where the loader does not
     /// follow that itself, and the end of what is not needed any more.
     fn after(&self, _survey: &Survey, _target: &Dataset, _switch: Switch) -> Vec<Step> {

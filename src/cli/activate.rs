@@ -60,6 +60,15 @@ pub struct FailbackArgs {
     no_check: bool,
 }
 
+/// Let what boots start the kernel that was installed
+///
+/// Where the loader boots copies of kernels (systemd-boot), and the running
+/// environment is what boots for good, its newest kernel and initramfs are copied
+/// and get an entry, as by `activate`. Hooks of kernel packages call it; where
+/// there is nothing to do it says why.
+#[derive(Debug, clap::Args)]
+pub struct KernelArgs {}
+
 impl Args {
     pub(super) fn name(&self) -> String {
         self.name
@@ -151,4 +160,15 @@ pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Re
         |_| None,
     )?;
     context.report("failback", &report)
+}
+
+pub(super) fn run_kernel(context: &Context) -> anyhow::Result<()> {
+    let around = Around {
+        running: true,
+        next: true,
+        ..Around::default()
+    };
+    context.change_and_report("kernel-updated", &around, |survey| {
+        activate::plan_kernel(survey, context.host.loader.as_ref())
+    })
 }

@@ -162,6 +162,8 @@ pub enum Command {
     Health(health::Args),
     #[command(hide = true)]
     Boot(boot::Args),
+    #[command(hide = true)]
+    KernelUpdated(activate::KernelArgs),
     Recover(recover::Args),
     Completions(completions::Args),
     Demo(demo::Args),
@@ -192,6 +194,7 @@ impl Command {
             Self::Status(_) => "status".to_owned(),
             Self::Health(_) => "check the health of the system".to_owned(),
             Self::Boot(_) => "look after this boot".to_owned(),
+            Self::KernelUpdated(_) => "copy the running environment's kernel".to_owned(),
             Self::Recover(_) => "recover".to_owned(),
             Self::Completions(_) => "completions".to_owned(),
             Self::Demo(_) => "demo".to_owned(),
@@ -355,6 +358,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::List(args) => list::run(&context, &args),
         Command::Activate(args) => activate::run(&context, args),
         Command::Failback(args) => activate::run_failback(&context, &args),
+        Command::KernelUpdated(_) => activate::run_kernel(&context),
         Command::Confirm(args) => confirm::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
         Command::Destroy(args) => destroy::run(&context, &args),

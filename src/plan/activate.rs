@@ -183,6 +183,47 @@ pub fn plan_failback(survey: &Survey, loader: &dyn Loader) -> Planned {
     Ok(plan)
 }
 
+/// The plan of `kernel-updated`: what boots starts a copy of a kernel, and the
+/// running environment has a newer one now. Only where that is what boots for
+/// good: nothing is activated by it that was not before.
+///
+/// # Errors
+/// Why it is refused.
+pub fn plan_kernel(survey: &Survey, loader: &dyn Loader) -> Planned {
+    let rests = |outcome: String| {
+        let mut plan = Plan::new(survey, KERNEL);
+        plan.outcome = outcome;
+        Ok(plan)
+    };
+    if !loader.copies() {
+        return rests(format!(
+            "{} starts kernels where they are; nothing to do",
+            survey.loader
+        ));
+    }
+    let Some(running) = survey.running() else {
+        return rests("no boot environment is running here; nothing to do".to_owned());
+    };
+    let name = running.name();
+    let settled = survey.boot.once.is_none() && survey.boot.trial.is_none();
+    if !(running.is_next() && running.is_last_good() && settled && records(survey).is_empty()) {
+        return rests(format!(
+            "{name} is not what boots for good; its kernels reach {} with 'beadm-rs activate {name}'",
+            survey.loader
+        ));
+    }
+    if loader.is_current(survey, running.root)? {
+        return rests(format!("{name} boots with its newest kernel already"));
+    }
+    let mut plan = switch(survey, loader, "copy the kernel", &running, None)?;
+    plan.operation = KERNEL;
+    plan.outcome = format!("{name} boots with its newest kernel from now on");
+    Ok(plan)
+}
+
+/// The operation's name.
+const KERNEL: &str = "kernel-updated";
+
 /// How a refusal of a failback begins.
 const FAILBACK: &str = "fail back";
 
@@ -314,7 +355,7 @@ fn switch(
         && survey.boot.once.is_none()
         && survey.boot.trial.is_none()
         && records(survey).is_empty();
-    if rests {
+    if rests && loader.is_current(survey, target.root)? {
         plan.outcome = format!("{} boots next already; nothing changed", target.name());
         return Ok(plan);
     }

@@ -166,6 +166,14 @@ impl Loader for SystemdBoot {
         self.committing(target, switch)
     }
 
+    fn copies(&self) -> bool {
+        true
+    }
+
+    fn is_current(&self, survey: &Survey, next: &Dataset) -> Result<bool, Refusal> {
+        self.has_its_kernel(survey, next)
+    }
+
     fn after(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Vec<Step> {
         self.afterwards(survey, target, switch)
     }

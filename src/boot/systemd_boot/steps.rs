@@ -193,6 +193,26 @@ impl SystemdBoot {
         Ok(Prepared { entry, steps })
     }
 
+    /// Whether the entry that boots next starts the newest kernel that its
+    /// environment has. That of an entry of somebody else's is theirs to keep.
+    pub(super) fn has_its_kernel(&self, survey: &Survey, next: &Dataset) -> Result<bool, Refusal> {
+        let attempted = format!("look which kernel {} boots with", next.name.leaf());
+        let picture = self.changeable(&attempted)?;
+        let entry = picture
+            .chosen(&picture.entries)
+            .filter(|entry| entry.here && entry.own().is_some_and(|own| own.guid == next.guid));
+        let (Some(entry), Some(environment)) = (entry, survey.environment_at(&next.name)) else {
+            return Ok(true);
+        };
+        let bootable = check::bootable(self.platform.as_ref(), survey, &environment)
+            .map_err(|error| Refusal::new(&attempted, error))?;
+        let Some((kernel, initramfs)) = bootable.kernel else {
+            return Ok(true);
+        };
+        let copy = format!("/{IMAGES}/{}/linux", image_name(&kernel, &initramfs));
+        Ok(entry.image() == Some(copy.as_str()))
+    }
+
     /// Which entry a target gets.
     pub(super) fn number(
         picture: &Picture,

@@ -300,6 +300,62 @@ fn an_entry_without_its_kernel_is_in_nobodys_way() {
 }
 
 #[test]
+fn a_kernel_that_is_installed_boots_and_nothing_else_is_activated_by_it() {
+    let machine = Machine::new();
+    let updated = || {
+        let plan = activate::plan_kernel(&machine.survey(), machine.host().loader.as_ref());
+        let plan = plan.unwrap();
+        machine.carry_out(&plan).unwrap();
+        plan.outcome
+    };
+    let install = |text: &str| {
+        let written = |dir: &cap_std_ext::cap_std::fs::Dir| {
+            let boot = dir.open_dir("boot")?;
+            let initramfs = boot
+                .entries()?
+                .filter_map(Result::ok)
+                .map(|entry| entry.file_name())
+                .find(|name| name.to_string_lossy().starts_with("initrd"))
+                .unwrap();
+            let mut bytes = boot.read(&initramfs)?;
+            bytes.extend_from_slice(text.as_bytes());
+            boot.write(&initramfs, bytes)
+        };
+        let root = dataset("debian");
+        let work = &mut |dir: &cap_std_ext::cap_std::fs::Dir| written(dir);
+        machine.sim.with_files(&root, true, work).unwrap();
+    };
+    let copied = |text: &str| {
+        let files = machine.files();
+        let images: Vec<&String> = files.keys().filter(|f| f.ends_with("/initrd")).collect();
+        assert_eq!(images.len(), 1, "{images:?}");
+        files[images[0]].ends_with(text)
+    };
+    // Its entry is somebody else's.
+    assert_eq!(
+        updated(),
+        "debian is not what boots for good; its kernels reach systemd-boot with \
+         'beadm-rs activate debian'"
+    );
+    machine.act(&Act::Good("debian"));
+    assert_eq!(updated(), "debian boots with its newest kernel already");
+    install("one more");
+    assert_eq!(updated(), "debian boots with its newest kernel from now on");
+    assert!(copied("one more"));
+    assert_eq!(machine.next().as_deref(), Some("debian"));
+    assert_eq!(updated(), "debian boots with its newest kernel already");
+    // To activate it again does the same.
+    install("and more");
+    machine.act(&Act::Good("debian"));
+    assert!(copied("and more"));
+    // Another one is being tried: that stays first.
+    machine.act(&Act::Trial("new"));
+    install("late");
+    assert!(updated().starts_with("debian is not what boots for good"));
+    assert_eq!(machine.next().as_deref(), Some("new"));
+}
+
+#[test]
 fn a_trial_is_first_until_its_tries_are_used_up() {
     let machine = Machine::new();
     machine.act(&Act::Good("debian"));

@@ -81,6 +81,11 @@ check_is "its entry has no counter any more" 0 sh -c 'ls /boot/efi/loader/entrie
 check_is "bootfs followed" rpool/ROOT/tried zpool get -H -o value bootfs rpool
 check_is "nothing of it hangs on debian" "- -" sh -c 'zfs list -H -o origin -r rpool/ROOT/tried | xargs'
 check_is "list marks it as running and next" NR sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"tried\" { print \$2 }"'
+printf '\0\0\0\0' >>"/boot/initrd.img-$(uname -r)"
+check "the hook after an initramfs was made" /etc/initramfs/post-update.d/zz-beadm-rs
+entry=$(ls /boot/efi/loader/entries/beadm-rs-"$(zfs get -Hp -o value guid rpool/ROOT/tried)"-*.conf)
+check "it is what boots" cmp "/boot/initrd.img-$(uname -r)" "/boot/efi$(sed -n 's/^initrd *//p' "$entry")"
+check_is "and once is enough" "tried boots with its newest kernel already" sh -c 'beadm-rs kernel-updated 2>&1 | sed s/^beadm-rs:.//'
 check "failback" beadm-rs failback
 check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
 check "set to boot once" beadm-rs activate --once new
