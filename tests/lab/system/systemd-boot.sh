@@ -127,8 +127,8 @@ mkdir -p /etc/beadm-rs
 printf '[boot]\ntries = 1\n' >/etc/beadm-rs/config.toml
 check "create" beadm-rs create broken
 beadm-rs mount broken /mnt/broken >/dev/null
-# Debian's initramfs would take the shell for an init.
-rm /mnt/broken/usr/sbin/init /mnt/broken/usr/bin/sh
+# Debian's initramfs would take the shell for an init, dracut's systemd itself.
+rm /mnt/broken/usr/sbin/init /mnt/broken/usr/bin/sh /mnt/broken/usr/lib/systemd/systemd
 beadm-rs unmount broken
 check_is "what has no init is refused" 3 sh -c 'beadm-rs activate broken >/dev/null 2>&1; echo $?'
 check "activate without a look" beadm-rs activate --no-check broken
