@@ -21,8 +21,15 @@ use beadm_rs::check::stand_in;
 use cap_std_ext::cap_std::ambient_authority;
 use cap_std_ext::cap_std::fs::Dir;
 
-/// How often each side of a comparison is measured.
-const ROUNDS: usize = 3;
+/// How often each side of a comparison is measured: in the ordinary run once, which takes four
+/// minutes under emulation, and tells enough to see something grow worse.
+fn rounds() -> usize {
+    if long() { 3 } else { 1 }
+}
+
+fn long() -> bool {
+    std::env::var("BEADM_RS_LONG").is_ok_and(|long| !long.is_empty())
+}
 
 /// How many boot environments the listing has.
 const LISTED: usize = 100;
@@ -259,7 +266,7 @@ impl Bench {
     fn create(&self, datasets: usize, target: f64) {
         let names = self.environment("a", datasets);
         let (mut plain, mut own) = (Side::default(), Side::default());
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             plain.measure(|| self.clone_plainly(&names, "ROOT/a", "ROOT/b", "s"));
             self.destroy("b");
             zfs(&["destroy", "-r", "bench/ROOT/a@s"]);
@@ -293,7 +300,7 @@ impl Bench {
         };
         sh("/usr/sbin/zpool", &["set", "bootfs=bench/ROOT/a", POOL]);
         let (mut plain, mut own) = (Side::default(), Side::default());
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             plain.measure(|| {
                 for name in &clones {
                     zfs(&["promote", name]);
@@ -308,7 +315,7 @@ impl Bench {
         let children = self.children(&["activate", "--no-check", "b"]);
         row("activate, 7 datasets", &plain, &own, children, 0.6);
         let (mut plain, mut own) = (Side::default(), Side::default());
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             plain.measure(back);
             self.run(&["activate", "--no-check", "b"]);
             own.measure(|| drop(self.run(&["failback", "--no-check"])));
@@ -337,7 +344,7 @@ impl Bench {
         sh("umount", &[path]);
         self.run(&["create", "-e", "a", "b"]);
         let (mut without, mut with) = (Side::default(), Side::default());
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             without.measure(|| drop(self.run(&["activate", "--no-check", "b"])));
             self.run(&["activate", "--no-check", "a"]);
             with.measure(|| drop(self.run(&["activate", "b"])));
@@ -395,7 +402,7 @@ impl Bench {
             .collect();
         let (mut single, mut recursive, mut own) =
             (Side::default(), Side::default(), Side::default());
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             prepare();
             let left = origins();
             single.measure(|| {
@@ -456,7 +463,7 @@ impl Bench {
         let gone = || drop(zfs(&["destroy", "-r", &format!("{beroot}/b")]));
         let engines = ["commands", "libzetta"];
         let mut sides: [[Side; 2]; 3] = Default::default();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             for (engine, name) in engines.iter().enumerate() {
                 sides[0][engine].measure(|| self.run_by(name, &create));
                 sides[1][engine].measure(|| self.run_by(name, &destroy));
@@ -516,7 +523,7 @@ impl Bench {
         zfs(&["snapshot", "-r", "bench/ROOT@t"]);
         let columns = beadm_rs::zfs::parse::tree_columns(&[]);
         let (mut plain, mut own) = (Side::default(), Side::default());
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds() {
             plain.measure(|| {
                 zfs(&[
                     "list",
@@ -571,7 +578,7 @@ fn wrapper(path: &Path, name: &str, count: &Path) {
 fn header(what: &str, [left, right]: [&str; 2]) {
     println!(
         "\n{:<44} {:>9} {:>9} {:>6} {:>6} {:>9} {:>4}",
-        format!("{what} (median of {ROUNDS})"),
+        format!("{what} (median of {})", rounds()),
         left,
         right,
         "ratio",
@@ -582,7 +589,6 @@ fn header(what: &str, [left, right]: [&str; 2]) {
 }
 
 fn main() {
-    let long = std::env::var("BEADM_RS_LONG").is_ok_and(|long| !long.is_empty());
     for (delayed, disk) in [
         (false, "a disk without latency".to_owned()),
         (true, format!("a disk whose writes take {DELAY} ms")),
@@ -591,7 +597,7 @@ fn main() {
         header(&disk, ["plain", "beadm-rs"]);
         // Without latency it is the processor alone that is measured, which emulation makes ten
         // to twenty times slower: how it looks then is for who asks.
-        if delayed || long {
+        if delayed || long() {
             bench.create(7, 0.8);
             bench.create(27, 0.5);
             bench.activate();
