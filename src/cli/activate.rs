@@ -169,6 +169,14 @@ pub(super) fn run_kernel(context: &Context) -> anyhow::Result<()> {
         ..Around::default()
     };
     context.change_and_report("kernel-updated", &around, |survey| {
-        activate::plan_kernel(survey, context.host.loader.as_ref())
+        let plan = activate::plan_kernel(survey, context.host.loader.as_ref())?;
+        // A kernel without its zfs module, say, takes the place of none that boots.
+        match survey
+            .running()
+            .and_then(|running| running.name().parse().ok())
+        {
+            Some(name) => checked(context, survey, &name, Preflight::Forward, plan),
+            None => Ok(plan),
+        }
     })
 }

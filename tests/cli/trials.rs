@@ -330,3 +330,42 @@ fn a_confirmation_that_stops_anywhere_is_made_by_the_next_boot() {
     }
     assert!(changes >= 3, "only {changes} changes");
 }
+
+/// A package changes what debian's initramfs is.
+fn with_initramfs(machine: &Machine, work: fn(&mut Vec<u8>)) {
+    machine.with_files("rpool/ROOT/debian", |root| {
+        let boot = root.open_dir("boot")?;
+        let name = boot
+            .entries()?
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name())
+            .find(|name| name.to_string_lossy().starts_with("initrd"))
+            .unwrap();
+        let mut bytes = boot.read(&name)?;
+        work(&mut bytes);
+        boot.write(&name, bytes)
+    });
+}
+
+#[test]
+fn a_kernel_that_is_installed_is_copied_where_it_boots() {
+    Transcript::on(Machine::with_one_pool())
+        .run("kernel-updated")
+        .is("kernel-updated-bootfs");
+    Transcript::on(with_systemd_boot())
+        .run("kernel-updated")
+        .run("activate --no-trial debian")
+        .run("kernel-updated")
+        .then("An initramfs is made anew.", |machine| {
+            with_initramfs(machine, |bytes| bytes.extend([0; 4]));
+        })
+        .run("kernel-updated -n")
+        .run("kernel-updated")
+        .run("--json kernel-updated")
+        .then("Another one is damaged.", |machine| {
+            with_initramfs(machine, |bytes| bytes.truncate(bytes.len() / 2));
+        })
+        .run("kernel-updated")
+        .run("status")
+        .is("kernel-updated");
+}
