@@ -112,6 +112,22 @@ pub trait Loader: Send + Sync {
     /// Why the target cannot be made to boot so.
     fn commit(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Result<Step, Refusal>;
 
+    /// All its steps of a switch: what makes ready, the commit, what follows it.
+    ///
+    /// # Errors
+    /// Why the target cannot be made to boot so.
+    fn switch(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        switch: Switch,
+    ) -> Result<Vec<Step>, Refusal> {
+        let mut steps = self.stage(survey, target, switch)?;
+        steps.push(self.commit(survey, target, switch)?);
+        steps.extend(self.after(survey, target, switch));
+        Ok(steps)
+    }
+
     /// It boots copies of kernels, not those in the environments.
     fn copies(&self) -> bool {
         false

@@ -8,16 +8,16 @@
 use std::collections::BTreeSet;
 
 use super::graph::{Blocked, Graph};
-use super::provisional::{self, mark, noted, records, unmark};
+use super::provisional::{self, activation, mark, records, unmark};
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, environment, finished, fits, intent_clear,
-    intent_mark, pools_of, unlocked,
+    pools_of, unlocked,
 };
 use crate::be::{BeName, BootEnvironment};
 use crate::boot::{Loader, Switch};
 use crate::check::finding::KERNEL_MISSING;
 use crate::check::{Finding, Severity};
-use crate::intent::{MAX_BYTES, Undertaking};
+use crate::intent::MAX_BYTES;
 use crate::survey::{Around, Survey};
 use crate::zfs::{DatasetName, Guid, PoolName, SyncOp};
 
@@ -359,36 +359,15 @@ fn switch(
         plan.outcome = format!("{} boots next already; nothing changed", target.name());
         return Ok(plan);
     }
-    let (intent, bytes) = intent_mark(
-        survey,
-        Undertaking::Activate {
-            target: guid,
-            back: guids(survey, &promotions.back),
-            failback: target.failback(),
-            switch: Switch::Good,
-            loader: noted(survey),
-            records: records(survey),
-        },
-    );
-    let intent = if bytes > MAX_BYTES {
+    let noted = |back| activation(survey, target, Switch::Good, back);
+    let (mut intent, bytes) = noted(guids(survey, &promotions.back));
+    if bytes > MAX_BYTES {
         // Too many to note: after an interruption the promotions stay, which
         // changes nothing about what boots.
-        let (intent, bytes) = intent_mark(
-            survey,
-            Undertaking::Activate {
-                target: guid,
-                back: Vec::new(),
-                failback: target.failback(),
-                switch: Switch::Good,
-                loader: noted(survey),
-                records: records(survey),
-            },
-        );
+        let (shorter, bytes) = noted(Vec::new());
         fits(attempted, bytes)?;
-        intent
-    } else {
-        intent
-    };
+        intent = shorter;
+    }
     for (index, pool) in pools.iter().enumerate() {
         let mut operations = Vec::new();
         let mut undo: Vec<SyncOp> = promotions
@@ -439,11 +418,7 @@ fn switch(
     }
     // Synchronization (the decision, its snapshots, the carrying) goes here.
     plan.steps
-        .extend(loader.stage(survey, target.root, Switch::Good)?);
-    plan.steps
-        .push(loader.commit(survey, target.root, Switch::Good)?);
-    plan.steps
-        .extend(loader.after(survey, target.root, Switch::Good));
+        .extend(loader.switch(survey, target.root, Switch::Good)?);
     plan.transact(
         "finish",
         &survey.beroot.pool(),

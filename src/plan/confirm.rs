@@ -215,11 +215,7 @@ pub fn plan_reject(survey: &Survey, loader: &dyn Loader, why: &str) -> Planned {
     }
     changeable(survey, REJECT, [&survey.beroot.pool()])?;
     plan.steps
-        .extend(loader.stage(survey, back.root, Switch::Good)?);
-    plan.steps
-        .push(loader.commit(survey, back.root, Switch::Good)?);
-    plan.steps
-        .extend(loader.after(survey, back.root, Switch::Good));
+        .extend(loader.switch(survey, back.root, Switch::Good)?);
     let runs = survey
         .running()
         .is_some_and(|running| running.guid() == trial.target);

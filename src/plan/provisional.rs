@@ -11,7 +11,7 @@ use crate::boot::{Loader, Switch};
 use crate::intent::Undertaking;
 use crate::survey::Survey;
 use crate::survey::trial::{FELL_BACK, TRIAL, Trial};
-use crate::zfs::SyncOp;
+use crate::zfs::{Guid, SyncOp};
 
 /// A switch that is not for good: the loader takes it back by itself. Nothing
 /// else moves: what was confirmed stays, and so do bootfs and who hangs on whom.
@@ -43,17 +43,7 @@ pub(super) fn plan(
             .remedy(format!("beadm-rs activate --no-trial {name}"))
         })?;
     let before = records(survey);
-    let (intent, bytes) = intent_mark(
-        survey,
-        Undertaking::Activate {
-            target: guid,
-            back: Vec::new(),
-            failback: target.failback(),
-            switch: how,
-            loader: noted(survey),
-            records: before.clone(),
-        },
-    );
+    let (intent, bytes) = activation(survey, target, how, Vec::new());
     fits(attempted, bytes)?;
     let mut operations = vec![intent];
     let mut undo = Vec::new();
@@ -93,9 +83,7 @@ pub(super) fn plan(
     };
     let record = Step::new("record", transact(operations)).undone_by(vec![transact(undo)]);
     plan.steps.push(record);
-    plan.steps.extend(loader.stage(survey, target.root, how)?);
-    plan.steps.push(loader.commit(survey, target.root, how)?);
-    plan.steps.extend(loader.after(survey, target.root, how));
+    plan.steps.extend(loader.switch(survey, target.root, how)?);
     plan.transact("finish", &here, vec![intent_clear(survey)]);
     Ok(plan)
 }
@@ -131,10 +119,24 @@ pub(super) fn records(survey: &Survey) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The loader, for the intent: what was begun with one is not judged by another.
-pub(super) fn noted(survey: &Survey) -> Option<String> {
+/// The intent of a switch, and how long it is, bytes. What was begun with one
+/// loader is not judged by another: so it is named, where it counts.
+pub(super) fn activation(
+    survey: &Survey,
+    target: &BootEnvironment<'_>,
+    switch: Switch,
+    back: Vec<Guid>,
+) -> (SyncOp, usize) {
     let counting = survey.capabilities.counting;
-    counting.then(|| survey.loader.to_owned())
+    let undertaking = Undertaking::Activate {
+        target: target.guid(),
+        back,
+        failback: target.failback(),
+        switch,
+        loader: counting.then(|| survey.loader.to_owned()),
+        records: records(survey),
+    };
+    intent_mark(survey, undertaking)
 }
 
 pub(super) fn mark(survey: &Survey, key: &str, text: String) -> SyncOp {
