@@ -189,6 +189,27 @@ impl Machine {
         self.survey().datasets[&dataset(name)].guid
     }
 
+    /// A package changes what debian's initramfs is.
+    fn installs(&self, text: &str) {
+        let work = &mut |dir: &cap_std_ext::cap_std::fs::Dir| {
+            let boot = dir.open_dir("boot")?;
+            let initramfs = boot
+                .entries()?
+                .filter_map(Result::ok)
+                .map(|entry| entry.file_name())
+                .find(|name| name.to_string_lossy().starts_with("initrd"))
+                .unwrap();
+            let mut bytes = boot.read(&initramfs)?;
+            bytes.extend_from_slice(text.as_bytes());
+            boot.write(&initramfs, bytes)
+        };
+        self.sim.with_files(&dataset("debian"), true, work).unwrap();
+    }
+
+    fn kernel_updated(&self) -> Plan {
+        activate::plan_kernel(&self.survey(), self.host().loader.as_ref()).unwrap()
+    }
+
     /// What systemd-boot does with an entry that has a counter.
     fn counted_down(&self, left: u32, done: u32) {
         let directory = self.directory.join("esp/loader/entries");
@@ -303,28 +324,11 @@ fn an_entry_without_its_kernel_is_in_nobodys_way() {
 fn a_kernel_that_is_installed_boots_and_nothing_else_is_activated_by_it() {
     let machine = Machine::new();
     let updated = || {
-        let plan = activate::plan_kernel(&machine.survey(), machine.host().loader.as_ref());
-        let plan = plan.unwrap();
+        let plan = machine.kernel_updated();
         machine.carry_out(&plan).unwrap();
         plan.outcome
     };
-    let install = |text: &str| {
-        let written = |dir: &cap_std_ext::cap_std::fs::Dir| {
-            let boot = dir.open_dir("boot")?;
-            let initramfs = boot
-                .entries()?
-                .filter_map(Result::ok)
-                .map(|entry| entry.file_name())
-                .find(|name| name.to_string_lossy().starts_with("initrd"))
-                .unwrap();
-            let mut bytes = boot.read(&initramfs)?;
-            bytes.extend_from_slice(text.as_bytes());
-            boot.write(&initramfs, bytes)
-        };
-        let root = dataset("debian");
-        let work = &mut |dir: &cap_std_ext::cap_std::fs::Dir| written(dir);
-        machine.sim.with_files(&root, true, work).unwrap();
-    };
+    let install = |text: &str| machine.installs(text);
     let copied = |text: &str| {
         let files = machine.files();
         let images: Vec<&String> = files.keys().filter(|f| f.ends_with("/initrd")).collect();
@@ -682,6 +686,48 @@ fn an_interrupted_end_or_renaming_is_completed() {
             if done.is_ok() {
                 break;
             }
+        }
+    }
+}
+
+#[test]
+fn wherever_the_copy_of_a_kernel_is_stopped_one_boots_and_the_next_copies_it() {
+    for stopped in 0.. {
+        let machine = Machine::new();
+        machine.act(&Act::Good("debian"));
+        machine.installs("newer");
+        let plan = machine.kernel_updated();
+        machine.sim.fail_after(stopped);
+        let done = machine.carry_out(&plan);
+        machine.sim.resume();
+        let boots = |told: &str| {
+            assert_eq!(machine.next().as_deref(), Some("debian"), "{told}");
+            let files = machine.files();
+            let entry = files
+                .iter()
+                .rev()
+                .find(|(file, _)| file.contains("/beadm-rs-") && file.ends_with(".conf"))
+                .map(|(_, text)| text.clone())
+                .unwrap();
+            let initrd = entry
+                .lines()
+                .find_map(|line| line.strip_prefix("initrd /"))
+                .unwrap();
+            files[initrd].ends_with("newer")
+        };
+        boots(&format!("stopped after {stopped}"));
+        machine.recover();
+        boots(&format!("recovered after {stopped}"));
+        machine.carry_out(&machine.kernel_updated()).unwrap();
+        assert!(boots("again"), "{stopped}");
+        let files = machine.files();
+        assert!(
+            files.keys().all(|file| !file.ends_with(".new")),
+            "{stopped}"
+        );
+        if done.is_ok() {
+            assert!(stopped > 4, "{stopped}");
+            break;
         }
     }
 }
