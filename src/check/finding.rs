@@ -180,6 +180,10 @@ definitions! {
         "Secure Boot is on and the newest kernel carries no signature";
     GRUB_CANNOT_READ_POOL "grub-cannot-read-pool" Warning
         "GRUB's files lie in a pool with active features that GRUB cannot read";
+    ZFSBOOTMENU_NO_KERNEL "zfsbootmenu-no-kernel" Error
+        "ZFSBootMenu starts this machine, and /boot of the root dataset itself has no kernel with an initramfs";
+    ZFSBOOTMENU_HIDDEN "zfsbootmenu-hidden" Warning
+        "ZFSBootMenu starts this machine, and does not show the environment in its menu";
 
     INIT_MISSING "init-missing" Error
         "there is no executable init";

@@ -5,7 +5,7 @@
 //!
 //! - [`finding`]: the names; `datasets`: what the pools show.
 //! - [`tree`]: the environment's files; `kernels`, `contents`, `system`, `names`, `hidden`,
-//!   `grub`: what they show.
+//!   `grub`, `zfsbootmenu`: what they show.
 //! - [`initramfs`], `compressed`, [`image`]: readers of kernels' formats.
 //! - [`stand_in`]: files that pass, for pools without a system.
 
@@ -24,6 +24,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+mod zfsbootmenu;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -56,6 +57,8 @@ pub(crate) struct Subject<'a> {
     /// The files the environment's keys are read from, each with the dataset
     /// whose key it is; paths without the leading slash.
     pub key_files: &'a [(DatasetName, String)],
+    /// ZFSBootMenu would start it.
+    pub by_zfsbootmenu: bool,
 }
 
 impl Subject<'_> {
@@ -146,6 +149,16 @@ pub fn environment(
 ) -> Vec<Finding> {
     let mut found = Findings::about(Some(environment.name()));
     datasets::environment(survey, environment, &mut found);
+    let by_zfsbootmenu = !host.loader.copies() && zfsbootmenu::starts(facts);
+    if by_zfsbootmenu {
+        let root = &environment.root;
+        let active = host.zfs.effective(&root.name, &[zfsbootmenu::ACTIVE]);
+        let active = active
+            .ok()
+            .and_then(|mut set| set.remove(&root.name)?.pop());
+        let active = active.map_or_else(|| "-".to_owned(), |property| property.value);
+        zfsbootmenu::menu(root, &active, &mut found);
+    }
     if environment
         .datasets()
         .iter()
@@ -156,6 +169,7 @@ pub fn environment(
             environment,
             facts,
             key_files: &key_files(host, environment),
+            by_zfsbootmenu,
         };
         match files(host, &subject, &mut found) {
             Ok(None) => {}
@@ -288,6 +302,7 @@ pub(crate) fn bootable(
         environment,
         facts: &facts,
         key_files: &[],
+        by_zfsbootmenu: false,
     };
     let root = &environment.root.name;
     let mut fstab = String::new();
@@ -381,6 +396,11 @@ fn look(
             format!("it is {system}, whose kernels and init are not looked for"),
             "look yourself whether it can boot",
         ),
+    }
+    if subject.by_zfsbootmenu {
+        let root = &subject.environment.root;
+        let alone = own().into_iter().take(1).collect();
+        zfsbootmenu::files(root, &Tree::new(alone), found);
     }
     system::findings(subject, &tree, found);
     names::findings(subject, &tree, found);

@@ -230,6 +230,14 @@ const CASES: &[(&[&str], Breaking)] = &[
             .set_bootfs(&"rpool".parse().unwrap(), Some(&home))
             .unwrap();
     }),
+    // /boot is in another dataset.
+    (&["zfsbootmenu-no-kernel"], |stage| {
+        stage.on_esp("EFI/ZBM/VMLINUZ.EFI", b"");
+    }),
+    (&["zfsbootmenu-hidden", "zfsbootmenu-no-kernel"], |stage| {
+        stage.on_esp("EFI/zbm/vmlinuz.EFI", b"");
+        stage.set("rpool/ROOT", "org.zfsbootmenu:active", "off");
+    }),
     (&["pool-unavailable"], |stage| health(stage, "SUSPENDED")),
     (&["pool-degraded"], |stage| health(stage, "DEGRADED")),
     (&["pool-nearly-full"], |stage| {
@@ -647,6 +655,24 @@ fn a_unified_image_is_whole_with_its_initramfs() {
     assert_eq!(stage.found(), []);
     let mut stage = Stage::new();
     unified(&mut stage, &[("", &good)]);
+    assert_eq!(stage.found(), []);
+}
+
+#[test]
+fn with_boot_in_its_root_it_is_no_matter_that_zfsbootmenu_starts_it() {
+    let mut stage = Stage::new();
+    stage.on_esp("EFI/zbm/vmlinuz.EFI", b"");
+    stage.facts.command_line = "BOOT_IMAGE=/vmlinuz root=ZFS=rpool/ROOT/debian".to_owned();
+    // It is there, and GRUB started this kernel.
+    assert_eq!(stage.found(), []);
+    stage.facts.command_line = "root=zfs:rpool/ROOT/debian".to_owned();
+    assert!(names(&stage.found()).contains("zfsbootmenu-no-kernel"));
+    stage.set(BOOT, "canmount", "off");
+    stage.with(ROOT, |root| {
+        root.create_dir_all("boot").unwrap();
+        let boot = root.open_dir("boot").unwrap();
+        stand_in::write_boot(&boot, Some(HOSTID)).unwrap();
+    });
     assert_eq!(stage.found(), []);
 }
 
