@@ -79,7 +79,7 @@ fn initramfs_names(kernel: &str) -> Vec<String> {
 
 /// The kernel it starts, and its initramfs, of the names in `/boot`: the newest
 /// kernel that has one.
-fn started<'a>(names: &'a [String]) -> Option<(&'a str, &'a str)> {
+fn started(names: &[String]) -> Option<(&str, &str)> {
     let is_kernel = |name: &&String| {
         KERNELS.iter().any(|kernel| {
             let rest = name.strip_prefix(kernel);
