@@ -8,10 +8,11 @@
 
 mod command_line;
 mod copies;
+mod mirrored;
 mod place;
 mod systemd_boot;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, LoaderName};
@@ -19,6 +20,8 @@ use crate::os::Platform;
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Pool};
+
+use self::mirrored::{Mirrored, Partitions};
 
 pub use systemd_boot::SystemdBoot;
 
@@ -188,6 +191,17 @@ pub trait Loader: Send + Sync {
     fn cancel_once(&self) -> Option<Step> {
         None
     }
+
+    /// The steps, at every boot, by which its files are the same wherever they
+    /// have to be.
+    fn put_right(&self) -> Vec<Step> {
+        Vec::new()
+    }
+
+    /// Where its files have to be too, and nothing is mounted that can be written.
+    fn lost(&self) -> &[Utf8PathBuf] {
+        &[]
+    }
 }
 
 /// The loader of a machine: as it is configured, else the one that surely boots
@@ -198,16 +212,20 @@ pub fn find(
     platform: Box<dyn Platform>,
     altroot: Option<&Utf8Path>,
 ) -> Box<dyn Loader> {
+    let partitions = Partitions::find(platform.as_ref(), config, altroot);
+    let esp = partitions.first.clone();
     let is_systemd_boot = match config.loader {
         LoaderName::Bootfs => false,
         LoaderName::SystemdBoot => true,
         LoaderName::Auto => {
-            systemd_boot::find::is_certain(platform.as_ref(), altroot, config.esp.as_deref())
+            systemd_boot::find::is_certain(platform.as_ref(), altroot, esp.as_deref())
         }
     };
     if is_systemd_boot {
-        let esp = config.esp.clone();
-        Box::new(SystemdBoot::new(platform, altroot, esp, config.tries))
+        Mirrored::around(
+            SystemdBoot::new(platform, altroot, esp, config.tries),
+            partitions,
+        )
     } else {
         Box::new(Bootfs)
     }

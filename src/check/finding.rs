@@ -122,6 +122,8 @@ definitions! {
         "an operation was interrupted and neither completed nor taken back";
     KERNELS_OUTSIDE "kernels-outside" Info
         "kernels or the loader's entries are kept where all environments share them, or by another tool";
+    MIRROR_LOST "mirror-lost" Warning
+        "a partition that is to have the loader's files too is not mounted, or cannot be written";
     PROPERTY_NOT_UNDERSTOOD "property-not-understood" Warning
         "a property org.beadm-rs:* holds what beadm-rs does not write";
 

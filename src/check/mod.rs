@@ -32,10 +32,11 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
-use self::finding::{FILES_UNREADABLE, Findings, KERNELS_OUTSIDE, LAYOUT_UNKNOWN};
+use self::finding::{FILES_UNREADABLE, Findings, KERNELS_OUTSIDE, LAYOUT_UNKNOWN, MIRROR_LOST};
 use self::tree::{Part, Tree};
 use crate::adopt::boot::{Verdict, Way, ways};
 use crate::be::{BootEnvironment, rewrite};
+use crate::config::PATH;
 use crate::execute::mount;
 use crate::host::Host;
 use crate::os::Facts;
@@ -103,10 +104,22 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
         let errors = host.zfs.data_errors(&pool.name).unwrap_or_default();
         datasets::data_errors(&pool.name, errors.as_deref(), &mut found);
     }
+    mirrors(host.loader.lost(), &mut found);
     if host.altroot.is_none() && survey.running.is_some() {
         outside(host, &mut found);
     }
     found.list
+}
+
+/// The loader's partitions to which its files cannot be copied.
+fn mirrors(lost: &[Utf8PathBuf], found: &mut Findings) {
+    for place in lost {
+        found.add(
+            &MIRROR_LOST,
+            format!("{place} is one of mirrors in {PATH}, and nothing can be written there"),
+            format!("mount it, then: beadm-rs boot; or take it out of {PATH}"),
+        );
+    }
 }
 
 /// How the running system keeps its kernels, where that is known and not in the

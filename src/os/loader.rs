@@ -13,7 +13,7 @@ use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{Error, Object, Platform, Result};
+use super::{Error, Object, Platform, Result, mirror};
 use crate::zfs::DatasetName;
 
 /// A mounted partition that a loader may read.
@@ -75,6 +75,13 @@ pub enum LoaderChange {
         /// The files, in this order.
         files: Vec<Utf8PathBuf>,
     },
+    /// Another partition gets this program's files of the first.
+    Mirror {
+        /// Where the first is mounted.
+        partition: Utf8PathBuf,
+        /// Where the other one is.
+        to: Utf8PathBuf,
+    },
     /// A variable of the loader in the firmware.
     Variable {
         /// Its name.
@@ -114,6 +121,9 @@ impl std::fmt::Display for LoaderChange {
                     write!(f, "{comma}{}", partition.join(file))?;
                 }
                 Ok(())
+            }
+            Self::Mirror { partition, to } => {
+                write!(f, "copy the files of beadm-rs on {partition} to {to}")
             }
             Self::Variable { name, value } => match value {
                 Some(value) => write!(f, "set the EFI variable {name} to {value}"),
@@ -158,7 +168,7 @@ pub fn digest_of(from: impl Read) -> io::Result<String> {
 }
 
 /// Opens a regular file for reading; a link is not followed, a pipe not waited for.
-fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
+pub(super) fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
     let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits();
     let opened = dir.open_with(file, OpenOptions::new().read(true).custom_flags(flags))?;
     let opened = opened.into_std();
@@ -170,12 +180,12 @@ fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
 }
 
 /// The name a copy has until it is whole.
-fn unfinished(to: &Utf8Path) -> Utf8PathBuf {
+pub(super) fn unfinished(to: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{to}.new"))
 }
 
 /// A new file, durable, with what `write` puts in it.
-fn make(
+pub(super) fn make(
     dir: &Dir,
     file: &Utf8Path,
     write: impl FnOnce(&mut std::fs::File) -> io::Result<()>,
@@ -224,7 +234,7 @@ fn rename(dir: &Dir, from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
     dir.rename(from, dir, to)
 }
 
-fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
+pub(super) fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
     let removed = match dir.symlink_metadata(file) {
         Ok(metadata) if metadata.is_dir() => match dir.remove_dir(file) {
             // Somebody else's file in it: it stays.
@@ -285,6 +295,12 @@ pub fn perform<P: Platform + ?Sized>(platform: &P, change: &LoaderChange) -> Res
                 .try_for_each(|file| remove(&dir, file))
                 .map_err(failed())?;
             platform.make_durable(&dir)
+        }
+        LoaderChange::Mirror { partition, to } => {
+            let from = platform.open_partition(partition)?;
+            let to = platform.open_partition(to)?;
+            mirror::equalize(&from, &to).map_err(failed())?;
+            platform.make_durable(&to)
         }
         LoaderChange::Variable { name, value } => platform.set_variable(name, value.as_deref()),
     }
