@@ -8,6 +8,9 @@
 
 mod command_line;
 mod copies;
+pub mod grub;
+#[cfg(test)]
+mod machine;
 mod mirrored;
 mod place;
 mod systemd_boot;
@@ -23,6 +26,7 @@ use crate::zfs::{Dataset, DatasetName, Pool};
 
 use self::mirrored::{Mirrored, Partitions};
 
+pub use grub::Grub;
 pub use systemd_boot::SystemdBoot;
 
 /// What the loader will do, as far as it is set.
@@ -213,21 +217,22 @@ pub fn find(
     altroot: Option<&Utf8Path>,
 ) -> Box<dyn Loader> {
     let partitions = Partitions::find(platform.as_ref(), config, altroot);
-    let esp = partitions.first.clone();
-    let is_systemd_boot = match config.loader {
-        LoaderName::Bootfs => false,
-        LoaderName::SystemdBoot => true,
-        LoaderName::Auto => {
-            systemd_boot::find::is_certain(platform.as_ref(), altroot, esp.as_deref())
+    let esp = partitions.first.as_deref();
+    let name = match config.loader {
+        LoaderName::Auto if systemd_boot::find::is_certain(platform.as_ref(), altroot, esp) => {
+            LoaderName::SystemdBoot
         }
+        LoaderName::Auto if grub::is_certain(platform.as_ref(), altroot, esp) => LoaderName::Grub,
+        said => said,
     };
-    if is_systemd_boot {
-        Mirrored::around(
-            SystemdBoot::new(platform, altroot, esp, config.tries),
-            partitions,
-        )
-    } else {
-        Box::new(Bootfs)
+    let (esp, tries) = (partitions.first.clone(), config.tries);
+    match name {
+        LoaderName::SystemdBoot => {
+            let loader = SystemdBoot::new(platform, altroot, esp, tries);
+            Mirrored::around(loader, partitions)
+        }
+        LoaderName::Grub => Mirrored::around(Grub::new(platform, altroot, esp, tries), partitions),
+        LoaderName::Bootfs | LoaderName::Auto => Box::new(Bootfs),
     }
 }
 

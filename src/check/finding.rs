@@ -124,6 +124,8 @@ definitions! {
         "kernels or the loader's entries are kept where all environments share them, or by another tool";
     MIRROR_LOST "mirror-lost" Warning
         "a partition that is to have the loader's files too is not mounted, or cannot be written";
+    GRUB_NOT_TAKEN_OVER "grub-not-taken-over" Error
+        "GRUB starts the running environment by its name, so that nothing that is activated is booted";
     PROPERTY_NOT_UNDERSTOOD "property-not-understood" Warning
         "a property org.beadm-rs:* holds what beadm-rs does not write";
 

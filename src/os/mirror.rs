@@ -9,10 +9,14 @@ use cap_std_ext::cap_std::fs::Dir;
 
 use super::loader::{digest_of, make, open, remove, unfinished};
 
-/// Where this program's files are, and how the names of those begin that count
-/// there. In this order they are made, and in the other one they go: what is
-/// needed is there before what needs it.
-const PLACES: [(&str, &str); 2] = [("beadm-rs", ""), ("loader/entries", "beadm-rs-")];
+/// Where this program's files are, how the names of those begin that count there,
+/// and whether they are nobody else's. In this order they are made, and in the
+/// other one they go: what is needed is there before what needs it.
+const PLACES: [(&str, &str, bool); 3] = [
+    ("beadm-rs", "", true),
+    ("grub", "custom.cfg", false),
+    ("loader/entries", "beadm-rs-", true),
+];
 
 /// The files at a place and in the directories there.
 fn files(dir: &Dir, place: &str, begin: &str) -> io::Result<BTreeMap<Utf8PathBuf, u64>> {
@@ -52,7 +56,7 @@ fn is_same(from: &Dir, to: &Dir, file: &Utf8Path, size: u64) -> io::Result<bool>
 /// What has to be copied, and what has to go, in these orders.
 fn differences(from: &Dir, to: &Dir) -> io::Result<(Vec<Utf8PathBuf>, Vec<Utf8PathBuf>)> {
     let (mut copied, mut gone) = (Vec::new(), Vec::new());
-    for (place, begin) in PLACES {
+    for (place, begin, own) in PLACES {
         let (here, there) = (files(from, place, begin)?, files(to, place, begin)?);
         for (file, size) in &here {
             if there.get(file) != Some(size) || !is_same(from, to, file, *size)? {
@@ -61,7 +65,7 @@ fn differences(from: &Dir, to: &Dir) -> io::Result<(Vec<Utf8PathBuf>, Vec<Utf8Pa
         }
         let stale: Vec<_> = there
             .into_keys()
-            .filter(|file| !here.contains_key(file))
+            .filter(|file| own && !here.contains_key(file))
             .collect();
         gone.splice(0..0, stale);
     }
@@ -126,6 +130,7 @@ mod tests {
         let (_to, to) = place(&[
             ("beadm-rs/x/initrd", "old"),
             ("beadm-rs/y/linux", "not needed"),
+            ("grub/custom.cfg", "the second's"),
             ("loader/entries/beadm-rs-7-1+3.conf", "tried once"),
             ("loader/entries/other.conf", "the second's"),
         ]);
@@ -137,6 +142,7 @@ mod tests {
             ("beadm-rs/block", "1"),
             ("loader/entries/beadm-rs-7-1+2-1.conf", "tried once"),
             ("loader/entries/other.conf", "the second's"),
+            ("grub/custom.cfg", "the second's"),
         ] {
             assert_eq!(to.read_to_string(file).unwrap(), text, "{file}");
         }

@@ -312,6 +312,7 @@ impl Platform for Sim {
         }
         Facts {
             hostid,
+            command_line: self.command_line(),
             ..Facts::default()
         }
     }
