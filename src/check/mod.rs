@@ -33,6 +33,7 @@ use cap_std_ext::cap_std::fs::Dir;
 
 use self::finding::{
     FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN,
+    LOADER_FILES_DAMAGED,
 };
 use self::tree::{Part, Tree};
 use crate::adopt::boot::{Verdict, Way, ways};
@@ -107,6 +108,9 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
     if host.altroot.is_none() && survey.running.is_some() {
         outside(host, &mut found);
         not_taken_over(host, &mut found);
+    }
+    if let Some((what, remedy)) = host.loader.trouble() {
+        found.add(&LOADER_FILES_DAMAGED, what, remedy);
     }
     found.list
 }
