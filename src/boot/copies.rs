@@ -65,6 +65,8 @@ pub(super) struct Store {
     pub free: u64,
     /// It cannot be written to.
     pub readonly: bool,
+    /// A loader sees other devices than this system does.
+    pub layered: bool,
     /// The copies that are there, by their directory's name, and their bytes.
     pub images: BTreeMap<String, u64>,
 }
@@ -102,6 +104,7 @@ impl Store {
             directory: partition.directory.clone(),
             free: partition.free,
             readonly: partition.readonly,
+            layered: partition.layered,
             images,
         })
     }

@@ -150,6 +150,10 @@ impl Loader for Mirrored {
         self.inner.commit(survey, target, switch)
     }
 
+    fn trouble(&self) -> Option<(String, String)> {
+        self.inner.trouble()
+    }
+
     fn copies(&self) -> bool {
         self.inner.copies()
     }

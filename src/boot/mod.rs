@@ -138,6 +138,11 @@ pub trait Loader: Send + Sync {
         Ok(steps)
     }
 
+    /// Why it would not do what its files are there for, and what to do about that.
+    fn trouble(&self) -> Option<(String, String)> {
+        None
+    }
+
     /// It boots copies of kernels, not those in the environments.
     fn copies(&self) -> bool {
         false

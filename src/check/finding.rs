@@ -126,6 +126,8 @@ definitions! {
         "a partition that is to have the loader's files too is not mounted, or cannot be written";
     GRUB_NOT_TAKEN_OVER "grub-not-taken-over" Error
         "GRUB starts the running environment by its name, so that nothing that is activated is booted";
+    LOADER_FILES_DAMAGED "loader-files-damaged" Error
+        "the files by which the loader learns what to boot are gone, or are not as they were written";
     PROPERTY_NOT_UNDERSTOOD "property-not-understood" Warning
         "a property org.beadm-rs:* holds what beadm-rs does not write";
 

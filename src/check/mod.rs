@@ -33,7 +33,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
 use self::finding::{
-    FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN, MIRROR_LOST,
+    FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN,
+    LOADER_FILES_DAMAGED, MIRROR_LOST,
 };
 use self::tree::{Part, Tree};
 use crate::adopt::boot::{Verdict, Way, ways};
@@ -111,6 +112,9 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
     if host.altroot.is_none() && survey.running.is_some() {
         outside(host, &mut found);
         not_taken_over(host, &mut found);
+    }
+    if let Some((what, remedy)) = host.loader.trouble() {
+        found.add(&LOADER_FILES_DAMAGED, what, remedy);
     }
     found.list
 }

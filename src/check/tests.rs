@@ -266,6 +266,16 @@ const CASES: &[(&[&str], Breaking)] = &[
         let line = format!("BOOT_IMAGE=/ROOT/debian@/boot/vmlinuz root=ZFS={ROOT} ro");
         stage.command_line(&line);
     }),
+    (&["loader-files-damaged"], |stage| {
+        let line = format!("BOOT_IMAGE=(hd0,gpt1)/x root=ZFS={ROOT} ro");
+        stage.command_line(&line);
+        let esp = stage.scratch.path().join("machine/esp");
+        std::fs::create_dir_all(esp.join("grub")).unwrap();
+        std::fs::create_dir_all(esp.join("beadm-rs")).unwrap();
+        std::fs::write(esp.join("grub/custom.cfg"), crate::boot::grub::stub::text()).unwrap();
+        std::fs::write(esp.join("grub/grub.cfg"), "source $prefix/custom.cfg\n").unwrap();
+        std::fs::write(esp.join("beadm-rs/grubenv"), "nonsense").unwrap();
+    }),
     (&["property-not-understood"], |stage| {
         stage.mark(ROOT, "pinned", "a\tb")
     }),

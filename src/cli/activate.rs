@@ -20,8 +20,8 @@ use crate::survey::{Around, Survey};
 ///
 /// Records what was confirmed before, promotes all of its datasets, so that it
 /// hangs on no other one any more, and sets the pool's bootfs, last. Where
-/// systemd-boot boots the machine, it is tried instead: a few boots, and the last
-/// good one returns unless it is confirmed. Activating the running one cancels a
+/// systemd-boot or GRUB by a menu of beadm-rs boots the machine, it is tried
+/// instead: a few boots, and the last good one returns unless it is confirmed. Activating the running one cancels a
 /// pending switch. Before that it is checked, as `check` does; what would not
 /// boot is refused.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub struct Args {
     #[arg(short = 'T', long, conflicts_with = "no_trial")]
     not_once: bool,
 
-    /// Without a trial, from now on, where the loader (systemd-boot) could count tries; the
+    /// Without a trial, from now on, where the loader (systemd-boot, GRUB) could count tries; the
     /// others cannot, and this changes nothing
     #[arg(long)]
     no_trial: bool,
@@ -64,7 +64,7 @@ pub struct FailbackArgs {
 
 /// Let what boots start the kernel that was installed
 ///
-/// Where the loader boots copies of kernels (systemd-boot), and the running
+/// Where the loader boots copies of kernels (systemd-boot, GRUB), and the running
 /// environment is what boots for good, its newest kernel and initramfs are copied
 /// and get an entry, as by `activate`. Hooks of kernel packages call it; where
 /// there is nothing to do it says why.

@@ -44,7 +44,8 @@ impl std::str::FromStr for Target {
 /// What was cloned from it is promoted first, at every level. The snapshots it
 /// was cloned from go with it where beadm-rs made them and nothing else needs
 /// them. Refused for the running, the next-boot and the last good one, for
-/// pinned and held ones, and where a volume or something foreign in it would go.
+/// pinned and held ones, where a volume or something foreign in it would go, and
+/// where GRUB starts the machine from its files in it.
 /// There is no way back. Several are destroyed one after another.
 #[derive(Debug, clap::Args)]
 pub struct Args {

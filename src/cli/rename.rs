@@ -14,7 +14,8 @@ use crate::survey::Around;
 ///
 /// The pool's bootfs follows, and so do the dataset names in its fstab and
 /// zfs-list.cache. The running one is refused where the kernel was started
-/// with its name, since a loader that knows that name alone would not find it.
+/// with its name, since a loader that knows that name alone would not find it, and
+/// one that GRUB's own files lie in.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Also where the kernel was started with its name: the loader reads the names anew at each

@@ -33,6 +33,9 @@ pub struct LoaderPartition {
     pub free: u64,
     /// It is mounted so that nothing can be written.
     pub readonly: bool,
+    /// It is on a RAID or a mapped device (LVM, dm-crypt): what is one device here
+    /// is several to a loader, or another one.
+    pub layered: bool,
 }
 
 /// One change of a loader's files or variables.

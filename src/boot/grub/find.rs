@@ -33,10 +33,11 @@ pub fn is_certain(
 ) -> bool {
     let place = Place::new(altroot, esp.map(Utf8Path::to_owned));
     let found = place.partitions(platform, is_ours);
-    if found.is_ok_and(|found| found.is_empty()) || !not_by_systemd_boot(platform) {
+    if !found.is_ok_and(|found| !found.is_empty()) {
         return false;
     }
-    altroot.is_some() || by_grub(&platform.facts().command_line)
+    let started = || by_grub(&platform.facts().command_line) && not_by_systemd_boot(platform);
+    altroot.is_some() || started()
 }
 
 /// Whether GRUB started the environment that runs, by its name: whatever `bootfs`

@@ -154,6 +154,11 @@ impl Loader for Grub {
         self.committing(target, switch)
     }
 
+    fn trouble(&self) -> Option<(String, String)> {
+        let unready = self.picture().err()?;
+        Some((unready.to_string(), unready.remedy()))
+    }
+
     fn copies(&self) -> bool {
         true
     }

@@ -39,6 +39,11 @@ pub(super) enum Unready {
     Stub(Utf8PathBuf),
     #[error("{0} does not read custom.cfg, so GRUB does not come to the menu of beadm-rs")]
     NotRead(Utf8PathBuf),
+    #[error(
+        "{0} is on a RAID or a mapped device, to which GRUB cannot write that a try was made, or \
+         that something has booted once"
+    )]
+    Layered(Utf8PathBuf),
     #[error("'{line}' in {file} comes after the lines of beadm-rs and overrules them")]
     Overruled { line: String, file: Utf8PathBuf },
 }
@@ -46,7 +51,13 @@ pub(super) enum Unready {
 impl Unready {
     /// A refusal of what was attempted, with what to do.
     pub(super) fn refusal(self, attempted: &str) -> Refusal {
-        let remedy = match &self {
+        let remedy = self.remedy();
+        Refusal::new(attempted, self).remedy(remedy)
+    }
+
+    /// What to do about it.
+    pub(super) fn remedy(&self) -> String {
+        match self {
             Self::Nowhere(_) | Self::Unreadable(_) => "mount it, and try again".to_owned(),
             Self::Block {
                 file,
@@ -60,9 +71,9 @@ impl Unready {
             Self::NotRead(file) => {
                 format!("grub-mkconfig -o {file}, with /etc/grub.d/41_custom executable")
             }
+            Self::Layered(_) => "--no-trial".to_owned(),
             Self::Overruled { file, .. } => format!("take that line out of {file}"),
-        };
-        Refusal::new(attempted, self).remedy(remedy)
+        }
     }
 }
 
@@ -117,7 +128,10 @@ fn is_led(custom: &str) -> bool {
 impl Picture {
     /// Takes it where a loader's partition is looked for.
     pub(super) fn take(place: &Place, platform: &dyn Platform) -> Result<Self, Unready> {
-        let partitions = place.partitions(platform, holds_loader)?;
+        let mut partitions = place.partitions(platform, is_ours)?;
+        if partitions.is_empty() {
+            partitions = place.partitions(platform, holds_loader)?;
+        }
         let partition = partitions
             .first()
             .ok_or_else(|| Unready::Nowhere(place.clone()))?;

@@ -3,7 +3,7 @@
 use super::Grub;
 use super::block::Block;
 use super::menu::{self, Entry, Menu, Provisional};
-use super::picture::Picture;
+use super::picture::{Picture, Unready};
 use super::script::as_given;
 use crate::be::BootEnvironment;
 use crate::boot::command_line::{PANIC, says_panic, with_root};
@@ -156,6 +156,10 @@ impl Grub {
             Switch::Good | Switch::Trial { .. } => format!("activate {name}"),
         };
         let picture = self.changeable(&attempted)?;
+        if switch != Switch::Good && picture.store.layered {
+            let directory = picture.store.directory.clone();
+            return Err(Unready::Layered(directory).refusal(&attempted));
+        }
         let environment = survey
             .environment_at(&target.name)
             .ok_or_else(|| Refusal::new(&attempted, format!("{} is none", target.name)))?;

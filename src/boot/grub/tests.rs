@@ -518,6 +518,15 @@ fn what_cannot_be_booted_or_confirmed_is_refused() {
     );
     fs::remove_file(machine.directory.join("esp.free")).unwrap();
     machine.plan(&Act::Good("new")).unwrap();
+    // Where GRUB cannot write, nothing is counted.
+    machine.write("esp.layered", "");
+    for act in [Act::Trial("other"), Act::Once("other")] {
+        let said = machine.refused(&act);
+        assert!(said.contains("is on a RAID or a mapped device"), "{said}");
+        assert!(said.ends_with("; --no-trial"), "{said}");
+    }
+    machine.plan(&Act::Good("other")).unwrap();
+    fs::remove_file(machine.directory.join("esp.layered")).unwrap();
     files(|dir| dir.remove_dir_all("boot"));
     let said = machine.refused(&Act::Good("new"));
     assert!(

@@ -1,7 +1,8 @@
 //! The simulated machine's loader partition and firmware variables, where its
 //! directory has them: `DIR/esp/` is mounted, and `DIR/efi/NAME` is what a
 //! variable says. `DIR/esp.free`, if there, says how many bytes are free, and
-//! `DIR/cmdline` what command line the kernel was started with.
+//! `DIR/cmdline` what command line the kernel was started with. With
+//! `DIR/esp.layered` it is on a RAID.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
@@ -44,6 +45,7 @@ impl Sim {
             uuid: None,
             free: said.unwrap_or(FREE),
             readonly: false,
+            layered: self.below("esp.layered").is_some_and(|path| path.exists()),
         }])
     }
 
