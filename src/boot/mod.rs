@@ -6,6 +6,9 @@
 //! [`Loader::stage`] and [`Loader::commit`]: the places in the plan of an
 //! activation are the same: [`SystemdBoot`]. [`find`] says which one it is.
 
+mod command_line;
+mod copies;
+mod place;
 mod systemd_boot;
 
 use camino::Utf8Path;

@@ -35,8 +35,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use camino::{Utf8Path, Utf8PathBuf};
 
 use self::entry::Entry;
-use self::find::Place;
 use self::picture::Picture;
+use super::place::Place;
 use super::{BootState, Capabilities, Forgotten, Loader, Switch, TrialEntry};
 use crate::os::Platform;
 use crate::plan::{Refusal, Step};
@@ -76,7 +76,7 @@ impl SystemdBoot {
 
     /// What there is now, or why that cannot be told.
     fn picture(&self) -> Result<Picture, String> {
-        match self.place.picture(self.platform.as_ref()) {
+        match find::picture(&self.place, self.platform.as_ref()) {
             Ok(Some(picture)) => Ok(picture),
             Ok(None) => Err(format!(
                 "no EFI system partition with systemd-boot is mounted on {}",
@@ -91,12 +91,12 @@ impl SystemdBoot {
         let picture = self
             .picture()
             .map_err(|why| Refusal::new(attempted, why).remedy("mount it, and try again"))?;
-        if picture.readonly {
+        if picture.store.readonly {
             return Err(Refusal::new(
                 attempted,
-                format!("{} is mounted read-only", picture.directory),
+                format!("{} is mounted read-only", picture.store.directory),
             )
-            .remedy(format!("mount -o remount,rw {}", picture.directory)));
+            .remedy(format!("mount -o remount,rw {}", picture.store.directory)));
         }
         Ok(picture)
     }
