@@ -8,6 +8,7 @@
 
 mod command_line;
 mod copies;
+pub mod grub;
 mod place;
 mod systemd_boot;
 
