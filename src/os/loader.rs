@@ -5,12 +5,15 @@
 //! lost with what it was before. So nothing that is in use is ever written
 //! over: files are made under a new name, made durable, and renamed to a name
 //! that was free ([`LoaderChange::Rename`]), which is the one change that counts.
+//! The exception is a block that the loader itself writes in place
+//! ([`LoaderChange::Block`]): what changes in it lies in one sector, and a disk
+//! writes a sector whole or not at all.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::{Error, Object, Platform, Result};
@@ -75,6 +78,20 @@ pub enum LoaderChange {
         /// The files, in this order.
         files: Vec<Utf8PathBuf>,
     },
+    /// A block of fixed length, in place: neither its length nor where it lies on
+    /// the disk changes. Nothing is done where it is not what was planned with.
+    Block {
+        /// Where the partition is mounted.
+        partition: Utf8PathBuf,
+        /// The file.
+        file: Utf8PathBuf,
+        /// What is in it.
+        #[serde(serialize_with = "unfilled")]
+        from: String,
+        /// What will be in it; as long.
+        #[serde(serialize_with = "unfilled")]
+        to: String,
+    },
     /// A variable of the loader in the firmware.
     Variable {
         /// Its name.
@@ -82,6 +99,21 @@ pub enum LoaderChange {
         /// Its value; `None` takes it away.
         value: Option<String>,
     },
+}
+
+/// A block without what it is filled up with.
+fn unfilled<S: Serializer>(text: &str, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(text.trim_end_matches('#'))
+}
+
+/// The lines of a block that another one has not.
+fn changed(from: &str, to: &str) -> String {
+    let before: Vec<&str> = from.lines().collect();
+    let lines: Vec<&str> = to
+        .lines()
+        .filter(|line| !line.starts_with('#') && !before.contains(line))
+        .collect();
+    lines.join(", ")
 }
 
 impl std::fmt::Display for LoaderChange {
@@ -115,6 +147,17 @@ impl std::fmt::Display for LoaderChange {
                 }
                 Ok(())
             }
+            Self::Block {
+                partition,
+                file,
+                from,
+                to,
+            } => write!(
+                f,
+                "set in {}: {}",
+                partition.join(file),
+                changed(from, to)
+            ),
             Self::Variable { name, value } => match value {
                 Some(value) => write!(f, "set the EFI variable {name} to {value}"),
                 None => write!(f, "clear the EFI variable {name}"),
@@ -240,6 +283,44 @@ fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
     }
 }
 
+/// How much a disk writes whole or not at all, bytes.
+const SECTOR: usize = 512;
+
+/// Writes a block in place, where it is what was planned with, or is what it is
+/// to be already. Only the sectors that change are written.
+fn write_block(dir: &Dir, file: &Utf8Path, from: &str, to: &str) -> io::Result<()> {
+    let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(flags);
+    let mut block = dir.open_with(file, &options)?.into_std();
+    let metadata = block.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if from.len() != to.len() || metadata.len() != to.len() as u64 {
+        return Err(io::Error::other(format!(
+            "it has {} bytes, and a block of {} belongs there",
+            metadata.len(),
+            to.len()
+        )));
+    }
+    let mut found = Vec::with_capacity(to.len());
+    (&mut block).take(metadata.len()).read_to_end(&mut found)?;
+    if found != to.as_bytes() {
+        if found != from.as_bytes() {
+            return Err(io::Error::other("it was changed since it was looked at"));
+        }
+        let sectors = from.as_bytes().chunks(SECTOR);
+        for ((before, after), at) in sectors.zip(to.as_bytes().chunks(SECTOR)).zip(0u64..) {
+            if before != after {
+                block.seek(io::SeekFrom::Start(at * SECTOR as u64))?;
+                block.write_all(after)?;
+            }
+        }
+    }
+    block.sync_all()
+}
+
 /// Makes one change on a platform.
 ///
 /// # Errors
@@ -284,6 +365,16 @@ pub fn perform<P: Platform + ?Sized>(platform: &P, change: &LoaderChange) -> Res
                 .iter()
                 .try_for_each(|file| remove(&dir, file))
                 .map_err(failed())?;
+            platform.make_durable(&dir)
+        }
+        LoaderChange::Block {
+            partition,
+            file,
+            from,
+            to,
+        } => {
+            let dir = platform.open_partition(partition)?;
+            write_block(&dir, file, from, to).map_err(failed())?;
             platform.make_durable(&dir)
         }
         LoaderChange::Variable { name, value } => platform.set_variable(name, value.as_deref()),
@@ -371,6 +462,56 @@ mod tests {
         remove(&target, "beadm-rs/x/mine".into()).unwrap();
         remove(&target, "beadm-rs/x".into()).unwrap();
         assert!(!target.exists("beadm-rs/x"));
+    }
+
+    #[test]
+    fn a_block_is_written_in_place_and_only_where_it_is_what_was_planned() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (directory, dir) = place();
+        let block = |text: &str| format!("{text}\n{}", "#".repeat(1023 - text.len()));
+        let (old, new, other) = (block("a=1"), block("a=2\nb=3"), block("a=4"));
+        let file = Utf8Path::new("grubenv");
+        let read = || dir.read_to_string(file).unwrap();
+        dir.write(file, &old).unwrap();
+        let inode = || directory.path().join(file).metadata().unwrap().ino();
+        let before = inode();
+        write_block(&dir, file, &old, &new).unwrap();
+        assert_eq!((read(), inode()), (new.clone(), before));
+        // Done already, and the contrary.
+        write_block(&dir, file, &old, &new).unwrap();
+        write_block(&dir, file, &new, &old).unwrap();
+        assert_eq!(read(), old);
+        let told = |from: &str, to: &str| write_block(&dir, file, from, to).unwrap_err().to_string();
+        assert_eq!(told(&other, &new), "it was changed since it was looked at");
+        assert_eq!(
+            told(&old, "short"),
+            "it has 1024 bytes, and a block of 5 belongs there"
+        );
+        dir.write(file, "a=1\n").unwrap();
+        assert_eq!(
+            told(&old, &new),
+            "it has 4 bytes, and a block of 1024 belongs there"
+        );
+        assert_eq!(read(), "a=1\n");
+        dir.rename(file, &dir, "elsewhere").unwrap();
+        dir.symlink("elsewhere", file).unwrap();
+        assert!(write_block(&dir, file, &old, &new).is_err());
+        dir.remove_file(file).unwrap();
+        assert!(write_block(&dir, file, &old, &new).is_err());
+        assert!(!dir.exists(file));
+    }
+
+    #[test]
+    fn a_change_of_a_block_is_told_by_its_lines() {
+        let change = LoaderChange::Block {
+            partition: "/efi".into(),
+            file: "beadm-rs/grubenv".into(),
+            from: "# x\na=1\nb=2\n####".to_owned(),
+            to: "# x\na=3\nb=2\n####".to_owned(),
+        };
+        assert_eq!(change.to_string(), "set in /efi/beadm-rs/grubenv: a=3");
+        let json = serde_json::to_value(&change).unwrap();
+        assert_eq!(json["to"], "# x\na=3\nb=2\n");
     }
 
     proptest! {
