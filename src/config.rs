@@ -3,7 +3,7 @@
 //!
 //! ```toml
 //! [boot]
-//! loader = "auto"      # or "systemd-boot", "bootfs"
+//! loader = "auto"      # or "systemd-boot", "grub", "bootfs"
 //! esp = "/boot/efi"    # where the loader's partition is mounted; found by itself
 //! tries = 3            # how often a trial is booted before the last good one
 //!
@@ -113,6 +113,8 @@ pub enum LoaderName {
     Auto,
     /// systemd-boot.
     SystemdBoot,
+    /// GRUB, with a menu of this program's own.
+    Grub,
     /// Whatever follows the pool's `bootfs`.
     Bootfs,
 }

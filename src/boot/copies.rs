@@ -106,6 +106,21 @@ impl Store {
         })
     }
 
+    /// Refuses where nothing can be written to it.
+    ///
+    /// # Errors
+    /// It is mounted read-only.
+    pub(super) fn writable(&self, attempted: &str) -> std::result::Result<(), Refusal> {
+        if self.readonly {
+            return Err(Refusal::new(
+                attempted,
+                format!("{} is mounted read-only", self.directory),
+            )
+            .remedy(format!("mount -o remount,rw {}", self.directory)));
+        }
+        Ok(())
+    }
+
     pub(super) fn write(&self, file: Utf8PathBuf, text: String) -> Action {
         Action::Loader(LoaderChange::Write {
             partition: self.directory.clone(),

@@ -9,6 +9,8 @@
 mod command_line;
 mod copies;
 pub mod grub;
+#[cfg(test)]
+mod machine;
 mod place;
 mod systemd_boot;
 
@@ -21,6 +23,7 @@ use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Pool};
 
+pub use grub::Grub;
 pub use systemd_boot::SystemdBoot;
 
 /// What the loader will do, as far as it is set.
@@ -199,18 +202,19 @@ pub fn find(
     platform: Box<dyn Platform>,
     altroot: Option<&Utf8Path>,
 ) -> Box<dyn Loader> {
-    let is_systemd_boot = match config.loader {
-        LoaderName::Bootfs => false,
-        LoaderName::SystemdBoot => true,
-        LoaderName::Auto => {
-            systemd_boot::find::is_certain(platform.as_ref(), altroot, config.esp.as_deref())
+    let esp = config.esp.as_deref();
+    let name = match config.loader {
+        LoaderName::Auto if systemd_boot::find::is_certain(platform.as_ref(), altroot, esp) => {
+            LoaderName::SystemdBoot
         }
+        LoaderName::Auto if grub::is_certain(platform.as_ref(), altroot, esp) => LoaderName::Grub,
+        said => said,
     };
-    if is_systemd_boot {
-        let esp = config.esp.clone();
-        Box::new(SystemdBoot::new(platform, altroot, esp, config.tries))
-    } else {
-        Box::new(Bootfs)
+    let esp = config.esp.clone();
+    match name {
+        LoaderName::SystemdBoot => Box::new(SystemdBoot::new(platform, altroot, esp, config.tries)),
+        LoaderName::Grub => Box::new(Grub::new(platform, altroot, esp, config.tries)),
+        LoaderName::Bootfs | LoaderName::Auto => Box::new(Bootfs),
     }
 }
 

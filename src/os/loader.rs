@@ -152,12 +152,7 @@ impl std::fmt::Display for LoaderChange {
                 file,
                 from,
                 to,
-            } => write!(
-                f,
-                "set in {}: {}",
-                partition.join(file),
-                changed(from, to)
-            ),
+            } => write!(f, "set in {}: {}", partition.join(file), changed(from, to)),
             Self::Variable { name, value } => match value {
                 Some(value) => write!(f, "set the EFI variable {name} to {value}"),
                 None => write!(f, "clear the EFI variable {name}"),
@@ -481,7 +476,8 @@ mod tests {
         write_block(&dir, file, &old, &new).unwrap();
         write_block(&dir, file, &new, &old).unwrap();
         assert_eq!(read(), old);
-        let told = |from: &str, to: &str| write_block(&dir, file, from, to).unwrap_err().to_string();
+        let told =
+            |from: &str, to: &str| write_block(&dir, file, from, to).unwrap_err().to_string();
         assert_eq!(told(&other, &new), "it was changed since it was looked at");
         assert_eq!(
             told(&old, "short"),

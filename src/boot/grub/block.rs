@@ -119,11 +119,6 @@ impl Block {
         EnvBlock { variables }.text()
     }
 
-    /// What boots at the next boot, but for what boots once.
-    pub(super) fn next(&self) -> Option<Guid> {
-        self.trial.filter(|_| self.tries > 0).or(self.good)
-    }
-
     /// Nothing is tried any more.
     pub(super) fn without_trial(self) -> Self {
         Self {

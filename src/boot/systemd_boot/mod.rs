@@ -91,13 +91,7 @@ impl SystemdBoot {
         let picture = self
             .picture()
             .map_err(|why| Refusal::new(attempted, why).remedy("mount it, and try again"))?;
-        if picture.store.readonly {
-            return Err(Refusal::new(
-                attempted,
-                format!("{} is mounted read-only", picture.store.directory),
-            )
-            .remedy(format!("mount -o remount,rw {}", picture.store.directory)));
-        }
+        picture.store.writable(attempted)?;
         Ok(picture)
     }
 }

@@ -1,6 +1,7 @@
 //! The simulated machine's loader partition and firmware variables, where its
 //! directory has them: `DIR/esp/` is mounted, and `DIR/efi/NAME` is what a
-//! variable says. `DIR/esp.free`, if there, says how many bytes are free.
+//! variable says. `DIR/esp.free`, if there, says how many bytes are free, and
+//! `DIR/cmdline` what command line the kernel was started with.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
@@ -16,6 +17,13 @@ const FREE: u64 = 1 << 30;
 impl Sim {
     fn below(&self, name: &str) -> Option<Utf8PathBuf> {
         Some(self.inner.store.directory.as_ref()?.join(name))
+    }
+
+    pub(super) fn command_line(&self) -> String {
+        let text = self.below("cmdline").map(std::fs::read_to_string);
+        text.and_then(std::result::Result::ok)
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
     }
 
     pub(super) fn loader_partitions(&self) -> Result<Vec<LoaderPartition>> {

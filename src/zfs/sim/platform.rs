@@ -313,6 +313,7 @@ impl Platform for Sim {
         }
         Facts {
             hostid,
+            command_line: self.command_line(),
             ..Facts::default()
         }
     }
