@@ -89,7 +89,11 @@ impl GrubChange {
             Self::Bind { .. } => Vec::new(),
             Self::Install {
                 partition,
-                firmware: Firmware::Uefi { variables, removable },
+                firmware:
+                    Firmware::Uefi {
+                        variables,
+                        removable,
+                    },
             } => {
                 let mut plain = vec![
                     "--target=x86_64-efi".to_owned(),
@@ -102,8 +106,14 @@ impl GrubChange {
                     plain.push("--no-nvram".to_owned());
                 }
                 // The one it is told to start comes last.
-                let both = if *removable { vec![again, plain] } else { vec![plain] };
-                both.into_iter().map(|words| ("grub-install", words)).collect()
+                let both = if *removable {
+                    vec![again, plain]
+                } else {
+                    vec![plain]
+                };
+                both.into_iter()
+                    .map(|words| ("grub-install", words))
+                    .collect()
             }
             Self::Install {
                 partition,
@@ -146,7 +156,7 @@ impl fmt::Display for GrubChange {
 pub struct GrubMachine {
     /// How it is installed here.
     pub firmware: Firmware,
-    /// The programs that are missing for it.
+    /// The programs, and directories of modules, that are missing for it.
     pub missing: Vec<&'static str>,
     /// [`PLACE`] is the partition's directory after each boot.
     pub bound: bool,
@@ -252,14 +262,22 @@ mod tests {
         let at = Utf8Path::new("/boot/e f");
         for fstab in ["", "a /b c\n", "# beadm-rs\n"] {
             let with = bound(fstab, at, false);
-            assert!(with.ends_with("/boot/e\\040f/grub /boot/grub none bind,nofail 0 0\n"), "{with}");
+            assert!(
+                with.ends_with("/boot/e\\040f/grub /boot/grub none bind,nofail 0 0\n"),
+                "{with}"
+            );
             assert!(is_bound(&with));
             assert_eq!(bound(&with, at, false), with, "once is enough");
             assert_eq!(bound(&with, at, true), fstab);
         }
         assert_eq!(bound("a /b c", at, true), "a /b c");
         assert!(is_bound("/x /boot/grub/ none bind"));
-        for other in ["", "#/x /boot/grub none bind", "/x /boot/grubby none", "/boot/grub /x none"] {
+        for other in [
+            "",
+            "#/x /boot/grub none bind",
+            "/x /boot/grubby none",
+            "/boot/grub /x none",
+        ] {
             assert!(!is_bound(other), "{other}");
         }
     }
@@ -287,19 +305,55 @@ mod tests {
     #[test]
     fn what_is_run_is_what_is_shown() {
         let partition = Utf8PathBuf::from("/efi");
-        let install = |firmware| GrubChange::Install { partition: "/efi".into(), firmware };
-        let uefi = |variables, removable| install(Firmware::Uefi { variables, removable });
-        let bios = install(Firmware::Bios { disks: vec!["/dev/a".into(), "/dev/b".into()] });
+        let install = |firmware| GrubChange::Install {
+            partition: "/efi".into(),
+            firmware,
+        };
+        let uefi = |variables, removable| {
+            install(Firmware::Uefi {
+                variables,
+                removable,
+            })
+        };
+        let bios = install(Firmware::Bios {
+            disks: vec!["/dev/a".into(), "/dev/b".into()],
+        });
         for (change, shown) in [
-            (GrubChange::Configure { partition: partition.clone() }, "run grub-mkconfig -o /efi/grub/grub.cfg"),
-            (GrubChange::Bind { partition: partition.clone(), off: false }, "bind /efi/grub on /boot/grub, here and in fstab"),
-            (GrubChange::Bind { partition, off: true }, "take /efi/grub from /boot/grub, and from fstab"),
-            (uefi(true, false), "run grub-install --target=x86_64-efi --efi-directory=/efi --boot-directory=/efi"),
-            (uefi(false, true), "run grub-install --target=x86_64-efi --efi-directory=/efi --boot-directory=/efi \
+            (
+                GrubChange::Configure {
+                    partition: partition.clone(),
+                },
+                "run grub-mkconfig -o /efi/grub/grub.cfg",
+            ),
+            (
+                GrubChange::Bind {
+                    partition: partition.clone(),
+                    off: false,
+                },
+                "bind /efi/grub on /boot/grub, here and in fstab",
+            ),
+            (
+                GrubChange::Bind {
+                    partition,
+                    off: true,
+                },
+                "take /efi/grub from /boot/grub, and from fstab",
+            ),
+            (
+                uefi(true, false),
+                "run grub-install --target=x86_64-efi --efi-directory=/efi --boot-directory=/efi",
+            ),
+            (
+                uefi(false, true),
+                "run grub-install --target=x86_64-efi --efi-directory=/efi --boot-directory=/efi \
               --removable --no-nvram; grub-install --target=x86_64-efi --efi-directory=/efi \
-              --boot-directory=/efi --no-nvram"),
-            (bios, "run grub-install --target=i386-pc --boot-directory=/efi /dev/a; \
-              grub-install --target=i386-pc --boot-directory=/efi /dev/b"),
+              --boot-directory=/efi --no-nvram",
+            ),
+            (
+                bios,
+                "run grub-install --target=i386-pc --boot-directory=/efi /dev/a; \
+              grub-install --target=i386-pc --boot-directory=/efi /dev/b",
+            ),
         ] {
             assert_eq!(change.to_string(), shown);
         }

@@ -6,7 +6,6 @@ use camino::Utf8PathBuf;
 
 use super::{Action, Plan, Planned, Refusal, Step, changeable, environment, finished};
 use crate::be::{BeName, BootEnvironment};
-use crate::boot::{Loader, Switch};
 use crate::os::grub::{GrubChange, GrubMachine};
 use crate::survey::{SCHEMA, Survey};
 use crate::zfs::{Canmount, Mountpoint, SyncOp};
@@ -24,13 +23,15 @@ pub struct Request {
 }
 
 /// GRUB, on a machine that it started.
-pub struct Grub<'a> {
-    /// The loader it is to be.
-    pub loader: &'a dyn Loader,
-    /// It is that already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grub {
+    /// It boots by this program's menu already.
     pub ours: bool,
     /// Where the partition is mounted that it is to have its files on.
     pub partition: Utf8PathBuf,
+    /// The steps that make this program's files there, the lines that lead GRUB to
+    /// them last; what is there and in order has none.
+    pub files: Vec<Step>,
     /// How it is installed.
     pub machine: GrubMachine,
 }
@@ -40,11 +41,7 @@ pub struct Grub<'a> {
 ///
 /// # Errors
 /// Why it is refused.
-pub fn plan(
-    survey: &Survey,
-    request: &Request,
-    grub: Result<Option<Grub<'_>>, Refusal>,
-) -> Planned {
+pub fn plan(survey: &Survey, request: &Request, grub: Result<Option<Grub>, Refusal>) -> Planned {
     let attempted = format!("adopt {}", survey.beroot);
     let pool = survey.beroot.pool();
     changeable(survey, &attempted, [&pool])?;
@@ -84,15 +81,17 @@ pub fn plan(
     if survey.last_good() != Some(good.guid()) {
         note("confirmed", good.guid().to_string());
     }
-    let (prepare, install) = match grub.and_then(|grub| steps_of_grub(survey, &attempted, grub)) {
+    let (prepare, install) = match grub.and_then(|grub| steps_of_grub(&attempted, grub)) {
         Ok(steps) => steps,
         // What was asked for the second time has nothing else to do.
         Err(refusal) if marks.is_empty() && plan.steps.is_empty() => return Err(refusal),
         Err(refusal) => {
-            plan.notes.push(match &refusal.remedy {
-                Some(remedy) => format!("{refusal}; {remedy}; then beadm-rs init again"),
-                None => refusal.to_string(),
-            });
+            let remedy = refusal.remedy.map(|remedy| format!("; {remedy}"));
+            plan.notes.push(format!(
+                "GRUB goes on booting what it boots now: {}{}; then beadm-rs init again",
+                refusal.reason,
+                remedy.unwrap_or_default()
+            ));
             (Vec::new(), Vec::new())
         }
     };
@@ -140,17 +139,10 @@ pub fn plan(
 ///
 /// Until GRUB is installed, whatever starts the machine now reads nothing of what
 /// is made. Then it reads what the distribution's scripts made, which boots what
-/// they always booted; and with the loader's own commit it reads this program's
-/// menu.
-fn steps_of_grub(
-    survey: &Survey,
-    attempted: &str,
-    grub: Option<Grub<'_>>,
-) -> Result<(Vec<Step>, Vec<Step>), Refusal> {
+/// they always booted; and with the lines that lead to it, this program's menu.
+/// Those come last: with them every command takes GRUB for this program's.
+fn steps_of_grub(attempted: &str, grub: Option<Grub>) -> Result<(Vec<Step>, Vec<Step>), Refusal> {
     let Some(grub) = grub else {
-        return Ok(Default::default());
-    };
-    let Some(running) = survey.running() else {
         return Ok(Default::default());
     };
     let partition = grub.partition;
@@ -162,8 +154,10 @@ fn steps_of_grub(
     };
     let bound = (!grub.machine.bound)
         .then(|| Step::new("grub-bind", bind(false)).undone_by(vec![bind(true)]));
+    let mut prepare = grub.files;
     if grub.ours {
-        return Ok((bound.into_iter().collect(), Vec::new()));
+        prepare.extend(bound);
+        return Ok((prepare, Vec::new()));
     }
     if !grub.machine.missing.is_empty() {
         return Err(Refusal::new(
@@ -175,15 +169,8 @@ fn steps_of_grub(
         )
         .remedy("install the packages of GRUB that have it"));
     }
-    let mut prepare = grub
-        .loader
-        .switch(survey, running.root, Switch::Good)
-        .map_err(|refusal| Refusal {
-            attempted: attempted.to_owned(),
-            ..refusal
-        })?;
-    let commit = prepare.iter().position(|step| step.commit);
-    let last = prepare.split_off(commit.unwrap_or(prepare.len()));
+    let lead = prepare.iter().position(|step| step.name.contains("lead"));
+    let last = prepare.split_off(lead.unwrap_or(prepare.len()));
     prepare.push(Step::new(
         "grub-config",
         Action::Grub(GrubChange::Configure {
@@ -197,6 +184,9 @@ fn steps_of_grub(
     });
     let mut install = vec![Step::new("grub-install", install)];
     install.extend(last);
+    if let Some(step) = install.last_mut() {
+        step.commit = true;
+    }
     Ok((prepare, install))
 }
 

@@ -109,12 +109,20 @@ pub(super) fn machine(linux: &Linux, partition: &Utf8Path) -> Result<GrubMachine
             Some(files) => fstab_binds(&files.root)?,
             None => false,
         };
+    let modules = match firmware {
+        Firmware::Uefi { .. } => "/usr/lib/grub/x86_64-efi",
+        Firmware::Bios { .. } => "/usr/lib/grub/i386-pc",
+    };
+    let mut missing: Vec<&'static str> = PROGRAMS
+        .into_iter()
+        .filter(|program| command::find(program).is_none())
+        .collect();
+    if !Utf8Path::new(modules).join("modinfo.sh").is_file() {
+        missing.push(modules);
+    }
     Ok(GrubMachine {
         firmware,
-        missing: PROGRAMS
-            .into_iter()
-            .filter(|program| command::find(program).is_none())
-            .collect(),
+        missing,
         bound,
     })
 }

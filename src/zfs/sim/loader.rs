@@ -50,7 +50,8 @@ impl Sim {
 
     /// Whether it has any firmware variables.
     pub(super) fn has_variables(&self) -> bool {
-        self.below("efi").is_some_and(|directory| directory.is_dir())
+        self.below("efi")
+            .is_some_and(|directory| directory.is_dir())
     }
 
     pub(super) fn firmware_variable(&self, name: &str) -> Option<String> {

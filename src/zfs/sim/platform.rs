@@ -11,8 +11,8 @@ use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, ObjectId, State};
 use super::view;
-use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
 use crate::os::grub::{GrubChange, GrubMachine};
+use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
 use crate::os::loader::{LoaderChange, LoaderPartition};
 use crate::os::{
     Error, Facts, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
