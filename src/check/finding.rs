@@ -122,6 +122,8 @@ definitions! {
         "an operation was interrupted and neither completed nor taken back";
     KERNELS_OUTSIDE "kernels-outside" Info
         "kernels or the loader's entries are kept where all environments share them, or by another tool";
+    GRUB_NOT_TAKEN_OVER "grub-not-taken-over" Error
+        "GRUB starts the running environment by its name, so that nothing that is activated is booted";
     PROPERTY_NOT_UNDERSTOOD "property-not-understood" Warning
         "a property org.beadm-rs:* holds what beadm-rs does not write";
 

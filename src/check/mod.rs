@@ -31,10 +31,14 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
-use self::finding::{FILES_UNREADABLE, Findings, KERNELS_OUTSIDE, LAYOUT_UNKNOWN};
+use self::finding::{
+    FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN,
+};
 use self::tree::{Part, Tree};
 use crate::adopt::boot::{Verdict, Way, ways};
 use crate::be::{BootEnvironment, rewrite};
+use crate::boot::grub::names_what_runs;
+use crate::config::LoaderName;
 use crate::execute::mount;
 use crate::host::Host;
 use crate::os::Facts;
@@ -102,6 +106,7 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
     }
     if host.altroot.is_none() && survey.running.is_some() {
         outside(host, &mut found);
+        not_taken_over(host, &mut found);
     }
     found.list
 }
@@ -117,6 +122,21 @@ fn outside(host: &Host, found: &mut Findings) {
         for way in ways(&files.root, &around.loader).into_iter().filter(kept) {
             found.add(&KERNELS_OUTSIDE, way.text, way.remedy);
         }
+    }
+}
+
+/// GRUB starts what runs by its name, and this program has no part in it.
+fn not_taken_over(host: &Host, found: &mut Findings) {
+    // Whoever says which loader it is knows what that does.
+    let is_said = host.config.boot.loader != LoaderName::Auto;
+    if !is_said && !host.loader.copies() && names_what_runs(host.platform.as_ref()) {
+        found.add(
+            &GRUB_NOT_TAKEN_OVER,
+            "GRUB started this machine by an entry that names its root, and does so again \
+             whatever is activated",
+            "beadm-rs init has GRUB boot by a menu of beadm-rs; where it was done, mount the \
+             partition that GRUB is on",
+        );
     }
 }
 

@@ -23,7 +23,7 @@ const HOSTID: u32 = 0x00c0_ffee;
 /// own, beside another environment and a shared `/home`.
 struct Stage {
     sim: Sim,
-    _scratch: tempfile::TempDir,
+    scratch: tempfile::TempDir,
     facts: Facts,
     /// What is on the ESP, made when it is first written to.
     esp: Option<tempfile::TempDir>,
@@ -47,7 +47,7 @@ impl Stage {
         let directory = Utf8Path::from_path(scratch.path()).unwrap();
         let stage = Self {
             sim: Sim::create(&directory.join("machine"), &pools).unwrap(),
-            _scratch: scratch,
+            scratch,
             facts: Facts {
                 hostid: Some(HOSTID),
                 ..Facts::default()
@@ -140,6 +140,11 @@ impl Stage {
         std::fs::write(path, contents).unwrap();
         let dir = Dir::open_ambient_dir(esp.path(), ambient_authority()).unwrap();
         self.facts.boot = vec![("efi".into(), dir)];
+    }
+
+    /// What the kernel was started with.
+    fn command_line(&self, text: &str) {
+        std::fs::write(self.scratch.path().join("machine/cmdline"), text).unwrap();
     }
 
     fn without_kernels(&self) {
@@ -248,6 +253,10 @@ const CASES: &[(&[&str], Breaking)] = &[
     }),
     (&["unfinished-operation"], |stage| {
         stage.mark("rpool/ROOT", "op", "{}")
+    }),
+    (&["grub-not-taken-over"], |stage| {
+        let line = format!("BOOT_IMAGE=/ROOT/debian@/boot/vmlinuz root=ZFS={ROOT} ro");
+        stage.command_line(&line);
     }),
     (&["property-not-understood"], |stage| {
         stage.mark(ROOT, "pinned", "a\tb")
@@ -732,6 +741,19 @@ fn a_hostid_that_the_command_line_overrides_is_no_matter() {
     stage.initramfs(archive(&[]));
     stage.facts.command_line = "root=zfs:AUTO spl.spl_hostid=0x00c0ffee".to_owned();
     assert_eq!(stage.found(), []);
+}
+
+#[test]
+fn what_does_not_start_what_runs_by_its_name_is_no_matter() {
+    for text in [
+        "BOOT_IMAGE=/vmlinuz root=zfs:AUTO",
+        "BOOT_IMAGE=/vmlinuz root=ZFS=rpool/ROOT/other",
+        "root=ZFS=rpool/ROOT/debian",
+    ] {
+        let stage = Stage::new();
+        stage.command_line(text);
+        assert_eq!(stage.found(), [], "{text}");
+    }
 }
 
 #[test]

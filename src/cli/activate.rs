@@ -9,9 +9,11 @@ use super::completions::environments;
 use super::context::Context;
 use super::output;
 use crate::be::BeName;
+use crate::boot::grub::not_held;
 use crate::check;
+use crate::host::Host;
 use crate::plan::activate::{self, Preflight};
-use crate::plan::{Plan, Planned, provisional};
+use crate::plan::{Plan, Planned, Refusal, provisional};
 use crate::survey::{Around, Survey};
 
 /// Make a boot environment the one that boots next
@@ -110,6 +112,25 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         }
         checked(context, survey, &request.name, Preflight::Forward, plan)
     })
+}
+
+/// Refuses what would take from GRUB the files that it starts the machine with.
+/// Those are the running machine's: a rescue system's GRUB is another one.
+pub(super) fn grub_is_elsewhere(
+    host: &Host,
+    survey: &Survey,
+    name: &BeName,
+    attempted: &str,
+) -> Result<(), Refusal> {
+    match survey.environment(name) {
+        Some(environment) if host.altroot.is_none() => not_held(
+            host.platform.as_ref(),
+            &host.config.boot,
+            &environment,
+            attempted,
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// A plan with what a look at the environment showed, or the refusal it leads

@@ -3,6 +3,7 @@
 use clap_complete::ArgValueCompleter;
 
 use super::BeSnapshot;
+use super::activate::grub_is_elsewhere;
 use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
@@ -95,7 +96,12 @@ fn destroyed(context: &Context, args: &Args, target: &Target) -> Result<Report, 
             };
             context.change(
                 |host| Ok(Survey::around(host, &Around::one(name))?),
-                |survey| destroy::plan(survey, context.host.loader.as_ref(), &request),
+                |survey| {
+                    let host = &context.host;
+                    let plan = destroy::plan(survey, host.loader.as_ref(), &request)?;
+                    grub_is_elsewhere(host, survey, name, &format!("destroy {name}"))?;
+                    Ok(plan)
+                },
                 |_| Some(format!("destroy {name} for good")),
             )
         }

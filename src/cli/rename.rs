@@ -2,6 +2,7 @@
 
 use clap_complete::ArgValueCompleter;
 
+use super::activate::grub_is_elsewhere;
 use super::completions::environments;
 use super::context::Context;
 use crate::be::{BeName, NewBeName};
@@ -34,6 +35,8 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     context.change_and_report("rename", &Around::one(&args.old), |survey| {
         let facts = check::facts(&context.host, survey);
         let plan = rename::plan(survey, context.host.loader.as_ref(), &args.old, &args.new)?;
+        let attempted = format!("rename {}", args.old);
+        grub_is_elsewhere(&context.host, survey, &args.old, &attempted)?;
         if !args.force {
             rename::followed_by_loader(survey, &args.old, facts.root().as_ref())?;
         }

@@ -14,12 +14,14 @@
 //! - `envblock`, `block`: the block; `menu`, `script`: the menu; `stub`: the
 //!   lines. Pure.
 //! - `picture`: what is there; `find`: whether it is GRUB.
-//! - `steps`, `ends`: what is done; `takeover`: the first time.
+//! - `steps`, `ends`: what is done; `takeover`: the first time; `held`: what must
+//!   stay until then.
 
 pub mod block;
 mod ends;
 pub mod envblock;
 mod find;
+mod held;
 pub mod menu;
 mod picture;
 mod script;
@@ -43,6 +45,7 @@ use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Guid, Pool};
 
 pub use find::{is_certain, names_what_runs};
+pub use held::not_held;
 
 /// What it is called.
 const NAME: &str = "GRUB";
