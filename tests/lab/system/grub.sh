@@ -27,7 +27,7 @@ stage take-over 600 < <(grub_job <<'GUEST'
 cp -r /job/installed/. /
 mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 set_up GRUB_TERMINAL=console
-check_is "where GRUB's files are an environment's, that is an error" 1 sh -c 'beadm-rs check -H | grep -c "^-.error.grub-"'
+check_is "where GRUB's files are an environment's, that is an error" 1 sh -c 'beadm-rs check -H | grep -c "^-.error.grub-not-taken-over"'
 before=$(find /boot /etc/fstab -newer /job/run)
 check_is "a dry run shows what GRUB's programs are asked for" 3 \
     sh -c 'beadm-rs init -n | grep -c "grub-mkconfig -o /boot/efi/grub/grub.cfg\|bind /boot/efi/grub on /boot/grub\|grub-install .*--boot-directory=/boot/efi"'
@@ -54,7 +54,7 @@ SCENARIO_FIRMWARE=own_loader SCENARIO_ROOT=''
 stage tried 600 < <(grub_job <<'GUEST'
 cp $block /run/lab/result/
 check_is "new is the root" rpool/ROOT/new findmnt -no SOURCE /
-check_is "GRUB started it from its copy" 1 grep -c 'BOOT_IMAGE=(hd0,gpt1)/beadm-rs/[0-9a-f]*/linux root=ZFS=rpool/ROOT/new' /proc/cmdline
+check_is "GRUB started it from its copy" 1 grep -c '^BOOT_IMAGE=(hd0,gpt1)/beadm-rs/[0-9a-f]*/linux .*root=ZFS=rpool/ROOT/new' /proc/cmdline
 check_is "a try was counted" 11-1 sh -c 'sed -n "s/^beadm_rs_\(tries\|done\)=//p" /run/lab/result/grubenv | xargs | tr " " -'
 check "the boot is confirmed" systemctl start beadm-rs-confirm.service
 check_is "no unit failed" "" systemctl --failed --no-legend
@@ -69,7 +69,7 @@ check "failback" beadm-rs failback
 check_is "debian boots next" R flags debian
 check_is "both share one copy of the kernel" 1 sh -c 'ls -d /boot/efi/beadm-rs/*/ | wc -l'
 check "set to boot once" beadm-rs activate --once new
-check_is "list marks what boots once" T flags new
+check_is "list marks what boots once" NT flags new
 if [ -n "$LONG" ]; then finish reboot; else finish poweroff; fi
 GUEST
 ) || return
