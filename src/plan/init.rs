@@ -68,18 +68,22 @@ pub fn plan(survey: &Survey, request: &Request, grub: Result<Option<Grub>, Refus
     }
     let mut marks = Vec::new();
     let mut unmarks = Vec::new();
-    let mut note = |key: &str, text: String| {
+    let mut note = |key: &str, text: String, before: Option<String>| {
         marks.push(mark(survey, key, text));
-        unmarks.push(SyncOp::Unmark {
-            object: survey.beroot.to_string(),
-            key: key.to_owned(),
+        unmarks.push(match before {
+            Some(text) => mark(survey, key, text),
+            None => SyncOp::Unmark {
+                object: survey.beroot.to_string(),
+                key: key.to_owned(),
+            },
         });
     };
     if !survey.has_schema() {
-        note("schema", SCHEMA.to_string());
+        note("schema", SCHEMA.to_string(), None);
     }
     if survey.last_good() != Some(good.guid()) {
-        note("confirmed", good.guid().to_string());
+        let before = survey.last_good().map(|guid| guid.to_string());
+        note("confirmed", good.guid().to_string(), before);
     }
     let (prepare, install) = match grub.and_then(|grub| steps_of_grub(&attempted, grub)) {
         Ok(steps) => steps,
