@@ -11,10 +11,11 @@ mod copies;
 pub mod grub;
 #[cfg(test)]
 mod machine;
+mod mirrored;
 mod place;
 mod systemd_boot;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, LoaderName};
@@ -22,6 +23,8 @@ use crate::os::Platform;
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Pool};
+
+use self::mirrored::{Mirrored, Partitions};
 
 pub use grub::Grub;
 pub use systemd_boot::SystemdBoot;
@@ -192,6 +195,17 @@ pub trait Loader: Send + Sync {
     fn cancel_once(&self) -> Option<Step> {
         None
     }
+
+    /// The steps, at every boot, by which its files are the same wherever they
+    /// have to be.
+    fn put_right(&self) -> Vec<Step> {
+        Vec::new()
+    }
+
+    /// Where its files have to be too, and nothing is mounted that can be written.
+    fn lost(&self) -> &[Utf8PathBuf] {
+        &[]
+    }
 }
 
 /// The loader of a machine: as it is configured, else the one that surely boots
@@ -202,7 +216,8 @@ pub fn find(
     platform: Box<dyn Platform>,
     altroot: Option<&Utf8Path>,
 ) -> Box<dyn Loader> {
-    let esp = config.esp.as_deref();
+    let partitions = Partitions::find(platform.as_ref(), config, altroot);
+    let esp = partitions.first.as_deref();
     let name = match config.loader {
         LoaderName::Auto if systemd_boot::find::is_certain(platform.as_ref(), altroot, esp) => {
             LoaderName::SystemdBoot
@@ -210,10 +225,13 @@ pub fn find(
         LoaderName::Auto if grub::is_certain(platform.as_ref(), altroot, esp) => LoaderName::Grub,
         said => said,
     };
-    let esp = config.esp.clone();
+    let (esp, tries) = (partitions.first.clone(), config.tries);
     match name {
-        LoaderName::SystemdBoot => Box::new(SystemdBoot::new(platform, altroot, esp, config.tries)),
-        LoaderName::Grub => Box::new(Grub::new(platform, altroot, esp, config.tries)),
+        LoaderName::SystemdBoot => {
+            let loader = SystemdBoot::new(platform, altroot, esp, tries);
+            Mirrored::around(loader, partitions)
+        }
+        LoaderName::Grub => Mirrored::around(Grub::new(platform, altroot, esp, tries), partitions),
         LoaderName::Bootfs | LoaderName::Auto => Box::new(Bootfs),
     }
 }

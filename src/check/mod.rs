@@ -5,7 +5,7 @@
 //!
 //! - [`finding`]: the names; `datasets`: what the pools show.
 //! - [`tree`]: the environment's files; `kernels`, `contents`, `system`, `names`, `hidden`,
-//!   `grub`: what they show.
+//!   `grub`, `zfsbootmenu`: what they show.
 //! - [`initramfs`], `compressed`, [`image`]: readers of kernels' formats.
 //! - [`stand_in`]: files that pass, for pools without a system.
 
@@ -24,6 +24,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+mod zfsbootmenu;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -32,13 +33,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
 use self::finding::{
-    FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN,
+    FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN, MIRROR_LOST,
 };
 use self::tree::{Part, Tree};
 use crate::adopt::boot::{Verdict, Way, ways};
 use crate::be::{BootEnvironment, rewrite};
 use crate::boot::grub::names_what_runs;
-use crate::config::LoaderName;
+use crate::config::{LoaderName, PATH};
 use crate::execute::mount;
 use crate::host::Host;
 use crate::os::Facts;
@@ -60,6 +61,8 @@ pub(crate) struct Subject<'a> {
     /// The files the environment's keys are read from, each with the dataset
     /// whose key it is; paths without the leading slash.
     pub key_files: &'a [(DatasetName, String)],
+    /// ZFSBootMenu would start it.
+    pub by_zfsbootmenu: bool,
 }
 
 impl Subject<'_> {
@@ -104,11 +107,23 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
         let errors = host.zfs.data_errors(&pool.name).unwrap_or_default();
         datasets::data_errors(&pool.name, errors.as_deref(), &mut found);
     }
+    mirrors(host.loader.lost(), &mut found);
     if host.altroot.is_none() && survey.running.is_some() {
         outside(host, &mut found);
         not_taken_over(host, &mut found);
     }
     found.list
+}
+
+/// The loader's partitions to which its files cannot be copied.
+fn mirrors(lost: &[Utf8PathBuf], found: &mut Findings) {
+    for place in lost {
+        found.add(
+            &MIRROR_LOST,
+            format!("{place} is one of mirrors in {PATH}, and nothing can be written there"),
+            format!("mount it, then: beadm-rs boot; or take it out of {PATH}"),
+        );
+    }
 }
 
 /// How the running system keeps its kernels, where that is known and not in the
@@ -166,6 +181,16 @@ pub fn environment(
 ) -> Vec<Finding> {
     let mut found = Findings::about(Some(environment.name()));
     datasets::environment(survey, environment, &mut found);
+    let by_zfsbootmenu = !host.loader.copies() && zfsbootmenu::starts(facts);
+    if by_zfsbootmenu {
+        let root = &environment.root;
+        let active = host.zfs.effective(&root.name, &[zfsbootmenu::ACTIVE]);
+        let active = active
+            .ok()
+            .and_then(|mut set| set.remove(&root.name)?.pop());
+        let active = active.map_or_else(|| "-".to_owned(), |property| property.value);
+        zfsbootmenu::menu(root, &active, &mut found);
+    }
     if environment
         .datasets()
         .iter()
@@ -176,6 +201,7 @@ pub fn environment(
             environment,
             facts,
             key_files: &key_files(host, environment),
+            by_zfsbootmenu,
         };
         match files(host, &subject, &mut found) {
             Ok(None) => {}
@@ -308,6 +334,7 @@ pub(crate) fn bootable(
         environment,
         facts: &facts,
         key_files: &[],
+        by_zfsbootmenu: false,
     };
     let root = &environment.root.name;
     let mut fstab = String::new();
@@ -401,6 +428,11 @@ fn look(
             format!("it is {system}, whose kernels and init are not looked for"),
             "look yourself whether it can boot",
         ),
+    }
+    if subject.by_zfsbootmenu {
+        let root = &subject.environment.root;
+        let alone = own().into_iter().take(1).collect();
+        zfsbootmenu::files(root, &Tree::new(alone), found);
     }
     system::findings(subject, &tree, found);
     names::findings(subject, &tree, found);

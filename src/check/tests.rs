@@ -235,6 +235,14 @@ const CASES: &[(&[&str], Breaking)] = &[
             .set_bootfs(&"rpool".parse().unwrap(), Some(&home))
             .unwrap();
     }),
+    // /boot is in another dataset.
+    (&["zfsbootmenu-no-kernel"], |stage| {
+        stage.on_esp("EFI/ZBM/VMLINUZ.EFI", b"");
+    }),
+    (&["zfsbootmenu-hidden", "zfsbootmenu-no-kernel"], |stage| {
+        stage.on_esp("EFI/zbm/vmlinuz.EFI", b"");
+        stage.set("rpool/ROOT", "org.zfsbootmenu:active", "off");
+    }),
     (&["pool-unavailable"], |stage| health(stage, "SUSPENDED")),
     (&["pool-degraded"], |stage| health(stage, "DEGRADED")),
     (&["pool-nearly-full"], |stage| {
@@ -573,7 +581,9 @@ fn every_finding_there_is_has_a_case() {
     let pool = "rpool".parse().unwrap();
     datasets::data_errors(&pool, None, &mut found);
     datasets::data_errors(&pool, Some("1 data errors"), &mut found);
-    assert_eq!(found.list.len(), 2);
+    // Nor has its loader a second partition.
+    super::mirrors(&["/boot/efi2".into()], &mut found);
+    assert_eq!(found.list.len(), 3);
     provoked.extend(names(&found.list));
     let all: BTreeSet<&str> = REGISTRY.iter().map(|definition| definition.name).collect();
     assert_eq!(provoked, all);
@@ -656,6 +666,24 @@ fn a_unified_image_is_whole_with_its_initramfs() {
     assert_eq!(stage.found(), []);
     let mut stage = Stage::new();
     unified(&mut stage, &[("", &good)]);
+    assert_eq!(stage.found(), []);
+}
+
+#[test]
+fn with_boot_in_its_root_it_is_no_matter_that_zfsbootmenu_starts_it() {
+    let mut stage = Stage::new();
+    stage.on_esp("EFI/zbm/vmlinuz.EFI", b"");
+    stage.facts.command_line = "BOOT_IMAGE=/vmlinuz root=ZFS=rpool/ROOT/debian".to_owned();
+    // It is there, and GRUB started this kernel.
+    assert_eq!(stage.found(), []);
+    stage.facts.command_line = "root=zfs:rpool/ROOT/debian".to_owned();
+    assert!(names(&stage.found()).contains("zfsbootmenu-no-kernel"));
+    stage.set(BOOT, "canmount", "off");
+    stage.with(ROOT, |root| {
+        root.create_dir_all("boot").unwrap();
+        let boot = root.open_dir("boot").unwrap();
+        stand_in::write_boot(&boot, Some(HOSTID)).unwrap();
+    });
     assert_eq!(stage.found(), []);
 }
 

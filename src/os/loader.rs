@@ -16,7 +16,7 @@ use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::{Error, Object, Platform, Result};
+use super::{Error, Object, Platform, Result, mirror};
 use crate::zfs::DatasetName;
 
 /// A mounted partition that a loader may read.
@@ -77,6 +77,13 @@ pub enum LoaderChange {
         partition: Utf8PathBuf,
         /// The files, in this order.
         files: Vec<Utf8PathBuf>,
+    },
+    /// Another partition gets this program's files of the first.
+    Mirror {
+        /// Where the first is mounted.
+        partition: Utf8PathBuf,
+        /// Where the other one is.
+        to: Utf8PathBuf,
     },
     /// A block of fixed length, in place: neither its length nor where it lies on
     /// the disk changes. Nothing is done where it is not what was planned with.
@@ -147,6 +154,9 @@ impl std::fmt::Display for LoaderChange {
                 }
                 Ok(())
             }
+            Self::Mirror { partition, to } => {
+                write!(f, "copy the files of beadm-rs on {partition} to {to}")
+            }
             Self::Block {
                 partition,
                 file,
@@ -196,7 +206,7 @@ pub fn digest_of(from: impl Read) -> io::Result<String> {
 }
 
 /// Opens a regular file for reading; a link is not followed, a pipe not waited for.
-fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
+pub(super) fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
     let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits();
     let opened = dir.open_with(file, OpenOptions::new().read(true).custom_flags(flags))?;
     let opened = opened.into_std();
@@ -208,12 +218,12 @@ fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
 }
 
 /// The name a copy has until it is whole.
-fn unfinished(to: &Utf8Path) -> Utf8PathBuf {
+pub(super) fn unfinished(to: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{to}.new"))
 }
 
 /// A new file, durable, with what `write` puts in it.
-fn make(
+pub(super) fn make(
     dir: &Dir,
     file: &Utf8Path,
     write: impl FnOnce(&mut std::fs::File) -> io::Result<()>,
@@ -262,7 +272,7 @@ fn rename(dir: &Dir, from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
     dir.rename(from, dir, to)
 }
 
-fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
+pub(super) fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
     let removed = match dir.symlink_metadata(file) {
         Ok(metadata) if metadata.is_dir() => match dir.remove_dir(file) {
             // Somebody else's file in it: it stays.
@@ -361,6 +371,12 @@ pub fn perform<P: Platform + ?Sized>(platform: &P, change: &LoaderChange) -> Res
                 .try_for_each(|file| remove(&dir, file))
                 .map_err(failed())?;
             platform.make_durable(&dir)
+        }
+        LoaderChange::Mirror { partition, to } => {
+            let from = platform.open_partition(partition)?;
+            let to = platform.open_partition(to)?;
+            mirror::equalize(&from, &to).map_err(failed())?;
+            platform.make_durable(&to)
         }
         LoaderChange::Block {
             partition,

@@ -7,6 +7,7 @@ pub mod grub;
 pub mod inside;
 pub mod linux;
 pub mod loader;
+mod mirror;
 pub mod mountinfo;
 
 use std::fs::File;

@@ -131,12 +131,17 @@ pub(super) fn open_partition(directory: &Utf8Path) -> Result<Dir> {
 }
 
 /// Everything written to the file system is on the disk afterwards: FAT has no
-/// order of its own between a directory and what is in it.
+/// order of its own between a directory and what is in it. Of FAT, syncfs(2) leaves
+/// what is written in the disk's cache (`fat_sops` has no `sync_fs`); fsync(2) of
+/// anything on it flushes that (`fat_file_fsync`).
 pub(super) fn make_durable(dir: &Dir) -> Result<()> {
     // A `Dir` is opened by its place alone (O_PATH), and that cannot be synchronized.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(dir, ".", flags, Mode::empty())
-        .and_then(rustix::fs::syncfs)
+        .and_then(|directory| {
+            rustix::fs::syncfs(&directory)?;
+            rustix::fs::fsync(&directory)
+        })
         .map_err(Error::io("write the loader's partition to the disk"))
 }
 

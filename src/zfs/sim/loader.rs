@@ -26,8 +26,12 @@ impl Sim {
             .unwrap_or_default()
     }
 
-    pub(super) fn loader_partitions(&self) -> Result<Vec<LoaderPartition>> {
-        let Some(directory) = self.below("esp").filter(|directory| directory.is_dir()) else {
+    pub(super) fn loader_partitions(
+        &self,
+        named: Option<&Utf8Path>,
+    ) -> Result<Vec<LoaderPartition>> {
+        let place = named.map(Utf8Path::to_owned).or_else(|| self.below("esp"));
+        let Some(directory) = place.filter(|directory| directory.is_dir()) else {
             return Ok(Vec::new());
         };
         let said = self
