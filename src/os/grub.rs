@@ -171,11 +171,12 @@ fn field(path: &Utf8Path) -> String {
         .replace('\n', "\\012")
 }
 
-/// The line of fstab. What needs the partition waits for it; a machine without
-/// it boots all the same.
+/// The line of fstab. systemd has it wait for the partition, since it is below it
+/// (systemd.mount(5)), but not for a `/boot` that zfs-mount.service mounts. A
+/// machine without the partition boots all the same.
 fn line(partition: &Utf8Path) -> String {
     let directory = field(&partition.join(DIRECTORY));
-    format!("{directory} {PLACE} none bind,nofail 0 0")
+    format!("{directory} {PLACE} none bind,nofail,x-systemd.after=zfs-mount.service 0 0")
 }
 
 /// Whether an fstab mounts something on [`PLACE`].
@@ -263,7 +264,7 @@ mod tests {
         for fstab in ["", "a /b c\n", "# beadm-rs\n"] {
             let with = bound(fstab, at, false);
             assert!(
-                with.ends_with("/boot/e\\040f/grub /boot/grub none bind,nofail 0 0\n"),
+                with.ends_with("/boot/e\\040f/grub /boot/grub none bind,nofail,x-systemd.after=zfs-mount.service 0 0\n"),
                 "{with}"
             );
             assert!(is_bound(&with));

@@ -24,6 +24,11 @@ const UEFI: &str = "/sys/firmware/efi";
 /// Where the kernel shows disks and their partitions.
 const BLOCK: &str = "/sys/class/block";
 
+/// What grub-install(8) writes to a partition, and once more where it has been
+/// there (9 MB were seen for UEFI and BIOS together), bytes.
+const ROOM: u64 = 16 << 20;
+const ROOM_AGAIN: u64 = 4 << 20;
+
 /// What GRUB's own program has in it, wherever it was installed to.
 const GRUB: &[u8] = b"GRUB";
 
@@ -169,6 +174,30 @@ fn bind(linux: &Linux, partition: &Utf8Path, off: bool) -> Result<()> {
     .map_err(told())
 }
 
+/// Out of space in the middle of it, grub-install(8) would leave half of what the
+/// firmware starts.
+fn room(partition: &Utf8Path, firmware: &Firmware) -> io::Result<()> {
+    let found = rustix::fs::statvfs(partition.as_std_path())?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let modules = match firmware {
+        Firmware::Uefi { .. } => "grub/x86_64-efi",
+        Firmware::Bios { .. } => "grub/i386-pc",
+    };
+    let needed = if partition.join(modules).is_dir() {
+        ROOM_AGAIN
+    } else {
+        ROOM
+    };
+    if free < needed {
+        return Err(io_other(format!(
+            "it needs {} MiB on {partition}, and {} MiB are free there",
+            needed >> 20,
+            free >> 20
+        )));
+    }
+    Ok(())
+}
+
 pub(super) fn change(linux: &Linux, change: &GrubChange) -> Result<()> {
     let (GrubChange::Configure { partition }
     | GrubChange::Bind { partition, .. }
@@ -179,6 +208,9 @@ pub(super) fn change(linux: &Linux, change: &GrubChange) -> Result<()> {
     if let GrubChange::Configure { .. } = change {
         let directory = partition.join(DIRECTORY);
         fs::create_dir_all(&directory).map_err(Error::io(format!("make {directory}")))?;
+    }
+    if let GrubChange::Install { firmware, .. } = change {
+        room(partition, firmware).map_err(Error::io(change.to_string()))?;
     }
     for (program, arguments) in change.commands() {
         let attempted = format!("run {program} {}", arguments.join(" "));

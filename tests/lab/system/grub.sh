@@ -36,7 +36,7 @@ check_is "without a yes nobody's loader is installed anew" 3 sh -c 'beadm-rs ini
 check "init" beadm-rs init -y
 check_is "GRUB's directory is the partition's" /boot/efi/grub \
     sh -c 'findmnt -no SOURCE /boot/grub | sed "s/.*\[\(.*\)\]/\/boot\/efi\1/"'
-check_is "and will be" 1 grep -c '^/boot/efi/grub /boot/grub none bind,nofail 0 0$' /etc/fstab
+check_is "and will be" 1 grep -c '^/boot/efi/grub /boot/grub none bind,nofail,x-systemd.after=zfs-mount.service 0 0$' /etc/fstab
 check "update-grub goes on working" update-grub
 check_is "the loader is GRUB" GRUB of_status loader
 check_is "a second time there is nothing to do" 1 sh -c 'beadm-rs init -y 2>&1 | grep -c "nothing to do"'
