@@ -30,8 +30,9 @@ const HELP_WIDTH: usize = 100;
 
 /// The hand-written sections after the commands, in this order; the file is
 /// the title in small letters, with a hyphen for a space.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "LOADERS",
+    "TAKING GRUB OVER",
     "TRIALS AND HEALTH CHECKS",
     "EXIT STATUS",
     "ENVIRONMENT",

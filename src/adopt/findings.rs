@@ -80,6 +80,9 @@ fn verb(datasets: &[DatasetName], one: &'static str, many: &'static str) -> &'st
     if datasets.len() == 1 { one } else { many }
 }
 
+/// The finding that taking GRUB over sets right.
+pub const LOADER_NAMES_DATASET: &str = "loader-names-dataset";
+
 /// The finding that `init --noauto` sets right.
 pub const CANMOUNT_ON: &str = "canmount-on";
 
@@ -250,7 +253,7 @@ impl Findings<'_> {
         }
         if let Boots::Entries(whose) = boots {
             self.add(
-                "loader-names-dataset",
+                LOADER_NAMES_DATASET,
                 Severity::Warning,
                 Vec::new(),
                 format!(

@@ -12,6 +12,7 @@
 pub mod boot;
 pub mod findings;
 pub mod foreign;
+pub mod grub;
 pub mod layouts;
 mod place;
 pub mod units;

@@ -11,10 +11,11 @@ use super::context::{Context, Report};
 use super::error::Trouble;
 use super::output;
 use crate::adopt::units::not_enabled;
-use crate::adopt::{Adoption, Look, findings};
+use crate::adopt::{Adoption, Look, findings, grub};
 use crate::be::BeName;
 use crate::os::Files;
-use crate::plan::init;
+use crate::os::grub::GrubChange;
+use crate::plan::{Action, Plan, init};
 use crate::survey::{Around, Survey};
 use crate::zfs::DatasetName;
 
@@ -31,6 +32,11 @@ const SHARED_SHOWN: usize = 8;
 /// Nothing else is set without being asked for, and what is shared by all
 /// environments, or belongs to other tools, is named and left alone. A second
 /// time there is nothing to do.
+///
+/// Where GRUB started the machine, it gets its files on the EFI system partition
+/// (or whatever FAT file system is mounted there, on a machine with a BIOS),
+/// outside of all environments, and this program's menu; it is installed anew
+/// for that, last of all, and only after a yes. The manual page says more.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Set canmount=noauto on the roots of boot environments that have canmount=on and would
@@ -67,6 +73,16 @@ fn running_files(context: &Context, beroot: &DatasetName) -> Result<Option<Files
     Ok(context.host.platform.running_files()?)
 }
 
+/// What a person has to agree to: that the machine's loader is installed anew.
+fn question(plan: &Plan) -> Option<String> {
+    plan.steps.iter().find_map(|step| match &step.action {
+        Action::Grub(change @ GrubChange::Install { .. }) => Some(format!(
+            "install GRUB anew, with its files outside the environments ({change})"
+        )),
+        _ => None,
+    })
+}
+
 pub(super) fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
     // From here on everything is about what was found, and a survey does not
     // look for another place.
@@ -84,10 +100,14 @@ pub(super) fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
     let report = context.change(
         |host| {
             found.replace(Some(adoption(&context)?));
-            Ok(Survey::around(host, &Around::default())?)
+            let around = Around {
+                running: true,
+                ..Around::default()
+            };
+            Ok(Survey::around(host, &around)?)
         },
-        |survey| init::plan(survey, &request),
-        |_| None,
+        |survey| init::plan(survey, &request, grub::look(&context.host, survey)),
+        question,
     )?;
     let Some(mut adoption) = found.into_inner() else {
         return Ok(());
@@ -96,6 +116,11 @@ pub(super) fn run(mut context: Context, args: Args) -> anyhow::Result<()> {
         adoption
             .findings
             .retain(|finding| finding.name != findings::CANMOUNT_ON);
+    }
+    if report.done && question(&report.plan).is_some() {
+        adoption
+            .findings
+            .retain(|finding| finding.name != findings::LOADER_NAMES_DATASET);
     }
     print(&context, &adoption, &report)
 }
@@ -137,6 +162,9 @@ fn print(context: &Context, adoption: &Adoption, report: &Report) -> anyhow::Res
     }
     print_findings(&mut out, adoption)?;
     if report.done {
+        for note in &report.plan.notes {
+            context.warn(note);
+        }
         let nothing = if report.plan.steps.is_empty() {
             "nothing to do: "
         } else {

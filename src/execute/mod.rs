@@ -308,6 +308,7 @@ fn act(
         Action::Mount(request) => host.platform.mount(request)?,
         Action::Unmount { directory, force } => host.platform.unmount(directory, *force)?,
         Action::Loader(change) => host.platform.change_loader(change)?,
+        Action::Grub(change) => host.platform.change_grub(change)?,
     }
     Ok(())
 }

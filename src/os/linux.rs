@@ -2,6 +2,7 @@
 
 mod booted;
 mod device;
+mod grub;
 pub mod init;
 mod loader;
 mod private;
@@ -21,6 +22,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
+use super::grub::{GrubChange, GrubMachine};
 use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use super::loader::LoaderPartition;
 use super::mountinfo::{self, Entry};
@@ -486,6 +488,14 @@ impl Platform for Linux {
 
     fn set_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
         loader::set_variable(name, value)
+    }
+
+    fn grub_machine(&self, partition: &Utf8Path) -> Result<GrubMachine> {
+        grub::machine(self, partition)
+    }
+
+    fn change_grub(&self, change: &GrubChange) -> Result<()> {
+        grub::change(self, change)
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {

@@ -3,6 +3,7 @@
 //!
 //! [`linux`] is the real one; the simulator ([`crate::zfs::sim`]) is its own.
 
+pub mod grub;
 pub mod inside;
 pub mod linux;
 pub mod loader;
@@ -18,6 +19,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use serde::Serialize;
 
 use crate::zfs::{DatasetName, SnapshotName};
+use grub::{GrubChange, GrubMachine};
 use inside::{Ended, Inside, NotRun, Program, Surroundings};
 use loader::{LoaderChange, LoaderPartition};
 
@@ -381,6 +383,29 @@ pub trait Platform: Send + Sync {
     /// Whatever the system says; what is in use is whole either way.
     fn change_loader(&self, change: &LoaderChange) -> Result<()> {
         loader::perform(self, change)
+    }
+
+    /// How GRUB is installed on this machine, with its files on the loader's
+    /// partition that is mounted there.
+    ///
+    /// # Errors
+    /// Where that cannot be told.
+    fn grub_machine(&self, partition: &Utf8Path) -> Result<GrubMachine> {
+        Err(Error::Unexpected {
+            attempted: format!("look how GRUB is installed with its files on {partition}"),
+            detail: "there is no such loader".to_owned(),
+        })
+    }
+
+    /// Has GRUB's programs do something, or makes their place.
+    ///
+    /// # Errors
+    /// Whatever they say.
+    fn change_grub(&self, change: &GrubChange) -> Result<()> {
+        Err(Error::Unexpected {
+            attempted: change.to_string(),
+            detail: "there is no such loader".to_owned(),
+        })
     }
 
     /// A new empty directory to mount an environment on, that only root can

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::be::rewrite::Names;
 use crate::os::MountRequest;
+use crate::os::grub::GrubChange;
 use crate::os::loader::LoaderChange;
 use crate::zfs::{CloneOf, DatasetName, PoolName, Setting, SyncOp, Transfer};
 
@@ -82,6 +83,8 @@ pub enum Action {
     },
     /// The loader's files or variables.
     Loader(LoaderChange),
+    /// GRUB's own programs, and their place.
+    Grub(GrubChange),
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {
@@ -230,6 +233,7 @@ impl fmt::Display for Action {
             Self::Mount(request) => write!(f, "mount {} on {}", request.dataset, request.directory),
             Self::Unmount { directory, .. } => write!(f, "unmount {directory}"),
             Self::Loader(change) => change.fmt(f),
+            Self::Grub(change) => change.fmt(f),
         }
     }
 }

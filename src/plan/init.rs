@@ -1,8 +1,12 @@
 //! A system that is there already, taken over: the version of the records and
-//! the last good environment, noted on the beroot.
+//! the last good environment, noted on the beroot; and GRUB, where it started the
+//! machine, moved out of the environments.
+
+use camino::Utf8PathBuf;
 
 use super::{Action, Plan, Planned, Refusal, Step, changeable, environment, finished};
 use crate::be::{BeName, BootEnvironment};
+use crate::os::grub::{GrubChange, GrubMachine};
 use crate::survey::{SCHEMA, Survey};
 use crate::zfs::{Canmount, Mountpoint, SyncOp};
 
@@ -18,12 +22,26 @@ pub struct Request {
     pub units: Vec<(String, Vec<String>)>,
 }
 
+/// GRUB, on a machine that it started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grub {
+    /// It boots by this program's menu already.
+    pub ours: bool,
+    /// Where the partition is mounted that it is to have its files on.
+    pub partition: Utf8PathBuf,
+    /// The steps that make this program's files there, the lines that lead GRUB to
+    /// them last; what is there and in order has none.
+    pub files: Vec<Step>,
+    /// How it is installed.
+    pub machine: GrubMachine,
+}
+
 /// The plan of adopting what is below the survey's beroot. Empty where that was
 /// done before.
 ///
 /// # Errors
 /// Why it is refused.
-pub fn plan(survey: &Survey, request: &Request) -> Planned {
+pub fn plan(survey: &Survey, request: &Request, grub: Result<Option<Grub>, Refusal>) -> Planned {
     let attempted = format!("adopt {}", survey.beroot);
     let pool = survey.beroot.pool();
     changeable(survey, &attempted, [&pool])?;
@@ -49,12 +67,39 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
             .push(Step::new("enable", enable(false)).undone_by(vec![enable(true)]));
     }
     let mut marks = Vec::new();
+    let mut unmarks = Vec::new();
+    let mut note = |key: &str, text: String, before: Option<String>| {
+        marks.push(mark(survey, key, text));
+        unmarks.push(match before {
+            Some(text) => mark(survey, key, text),
+            None => SyncOp::Unmark {
+                object: survey.beroot.to_string(),
+                key: key.to_owned(),
+            },
+        });
+    };
     if !survey.has_schema() {
-        marks.push(mark(survey, "schema", SCHEMA.to_string()));
+        note("schema", SCHEMA.to_string(), None);
     }
     if survey.last_good() != Some(good.guid()) {
-        marks.push(mark(survey, "confirmed", good.guid().to_string()));
+        let before = survey.last_good().map(|guid| guid.to_string());
+        note("confirmed", good.guid().to_string(), before);
     }
+    let (prepare, install) = match grub.and_then(|grub| steps_of_grub(&attempted, grub)) {
+        Ok(steps) => steps,
+        // What was asked for the second time has nothing else to do.
+        Err(refusal) if marks.is_empty() && plan.steps.is_empty() => return Err(refusal),
+        Err(refusal) => {
+            let remedy = refusal.remedy.map(|remedy| format!("; {remedy}"));
+            plan.notes.push(format!(
+                "GRUB goes on booting what it boots now: {}{}; then beadm-rs init again",
+                refusal.reason,
+                remedy.unwrap_or_default()
+            ));
+            (Vec::new(), Vec::new())
+        }
+    };
+    plan.steps.extend(prepare);
     plan.outcome = if marks.is_empty() && plan.steps.is_empty() {
         format!(
             "{} was adopted before; last good is {}",
@@ -75,11 +120,78 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
             names.join(", ")
         ));
     }
-    plan.transact("commit", &pool, marks);
-    if let Some(step) = plan.steps.last_mut() {
+    if install.is_empty() {
+        plan.transact("commit", &pool, marks);
+        if let Some(step) = plan.steps.last_mut() {
+            step.commit = true;
+        }
+        return Ok(plan);
+    }
+    plan.transact("record", &pool, marks);
+    if let Some(step) = plan.steps.last_mut().filter(|step| step.name == "record") {
+        let operations = unmarks;
+        step.undo = vec![Action::Transact { pool, operations }];
+    }
+    plan.steps.extend(install);
+    plan.outcome
+        .push_str("; GRUB has its files on its partition, outside the environments");
+    Ok(plan)
+}
+
+/// The steps by which GRUB is taken over: those that the machine's boot does not
+/// depend on, and the last ones, from its installation on.
+///
+/// Until GRUB is installed, whatever starts the machine now reads nothing of what
+/// is made. Then it reads what the distribution's scripts made, which boots what
+/// they always booted; and with the lines that lead to it, this program's menu.
+/// Those come last: with them every command takes GRUB for this program's.
+fn steps_of_grub(attempted: &str, grub: Option<Grub>) -> Result<(Vec<Step>, Vec<Step>), Refusal> {
+    let Some(grub) = grub else {
+        return Ok(Default::default());
+    };
+    let partition = grub.partition;
+    let bind = |off| {
+        Action::Grub(GrubChange::Bind {
+            partition: partition.clone(),
+            off,
+        })
+    };
+    let bound = (!grub.machine.bound)
+        .then(|| Step::new("grub-bind", bind(false)).undone_by(vec![bind(true)]));
+    let mut prepare = grub.files;
+    if grub.ours {
+        prepare.extend(bound);
+        return Ok((prepare, Vec::new()));
+    }
+    if !grub.machine.missing.is_empty() {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "GRUB started this machine and cannot be installed anew: {} is missing",
+                grub.machine.missing.join(", ")
+            ),
+        )
+        .remedy("install the packages of GRUB that have it"));
+    }
+    let lead = prepare.iter().position(|step| step.name.contains("lead"));
+    let last = prepare.split_off(lead.unwrap_or(prepare.len()));
+    prepare.push(Step::new(
+        "grub-config",
+        Action::Grub(GrubChange::Configure {
+            partition: partition.clone(),
+        }),
+    ));
+    prepare.extend(bound);
+    let install = Action::Grub(GrubChange::Install {
+        partition,
+        firmware: grub.machine.firmware,
+    });
+    let mut install = vec![Step::new("grub-install", install)];
+    install.extend(last);
+    if let Some(step) = install.last_mut() {
         step.commit = true;
     }
-    Ok(plan)
+    Ok((prepare, install))
 }
 
 fn mark(survey: &Survey, key: &str, text: String) -> SyncOp {

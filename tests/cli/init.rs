@@ -250,3 +250,41 @@ fn where_nothing_runs_the_last_good_one_is_what_boots_next_or_is_named() {
         .run("-r tank/ROOT status")
         .is("init-rescue");
 }
+
+/// GRUB has started it.
+fn by_grub() -> Machine {
+    let machine = Machine::with_one_pool();
+    let directory = machine.directory();
+    std::fs::create_dir(directory.join("esp")).unwrap();
+    let started = "BOOT_IMAGE=/boot/vmlinuz root=ZFS=rpool/ROOT/debian ro quiet\n";
+    std::fs::write(directory.join("cmdline"), started).unwrap();
+    machine
+}
+
+#[test]
+fn grub_is_moved_out_of_the_environments() {
+    Transcript::on(by_grub())
+        .run("init -n")
+        .note("Nobody's loader is installed anew without a yes.")
+        .run("init")
+        .run("init -y")
+        .run("status")
+        .note("A second time there is nothing to do.")
+        .run("init -y")
+        .then("The line in fstab was lost.", |machine| {
+            machine.with_files("rpool/ROOT/debian", |root| root.write("etc/fstab", ""));
+        })
+        .run("init -y")
+        .is("init-grub");
+}
+
+#[test]
+fn grub_that_cannot_be_moved_is_told_and_then_refused() {
+    Transcript::on(by_grub())
+        .then("There is no partition for it.", |machine| {
+            std::fs::remove_dir(machine.directory().join("esp")).unwrap();
+        })
+        .run("init")
+        .run("init")
+        .is("init-grub-nowhere");
+}

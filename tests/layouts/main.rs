@@ -106,7 +106,7 @@ fn settings(survey: &Survey, noauto: bool) -> String {
         noauto,
         units: Vec::new(),
     };
-    let plan = init::plan(survey, &request).unwrap();
+    let plan = init::plan(survey, &request, Ok(None)).unwrap();
     let guid_of = |text: &str| {
         survey
             .datasets

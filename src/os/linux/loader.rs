@@ -17,7 +17,7 @@ use crate::os::{Error, Result};
 const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// Where the firmware's variables are.
-const VARIABLES: &str = "/sys/firmware/efi/efivars";
+pub(super) const VARIABLES: &str = "/sys/firmware/efi/efivars";
 
 /// Where partitions have their own identity for a name.
 const BY_UUID: &str = "/dev/disk/by-partuuid";
@@ -130,6 +130,19 @@ pub(super) fn partitions(
         });
     }
     Ok(found)
+}
+
+/// The device that is mounted on a directory.
+pub(super) fn source_of(linux: &Linux, directory: &Utf8Path) -> Result<String> {
+    let text = String::from_utf8_lossy(&linux.mountinfo()?).into_owned();
+    fats(&text)
+        .into_iter()
+        .find(|fat| fat.directory == *directory)
+        .map(|fat| fat.source)
+        .ok_or_else(|| Error::Unexpected {
+            attempted: format!("find the device of {directory}"),
+            detail: "no FAT file system is mounted on it".to_owned(),
+        })
 }
 
 pub(super) fn open_partition(directory: &Utf8Path) -> Result<Dir> {

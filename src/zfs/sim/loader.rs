@@ -54,6 +54,12 @@ impl Sim {
             .map_err(Error::io(format!("open {directory}")))
     }
 
+    /// Whether it has any firmware variables.
+    pub(super) fn has_variables(&self) -> bool {
+        self.below("efi")
+            .is_some_and(|directory| directory.is_dir())
+    }
+
     pub(super) fn firmware_variable(&self, name: &str) -> Option<String> {
         let text = std::fs::read_to_string(self.below("efi")?.join(name)).ok()?;
         Some(text.trim_end_matches('\n').to_owned())

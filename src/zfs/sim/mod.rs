@@ -13,7 +13,7 @@
 //! - `view`: what `zfs list`, `zfs get` and `zpool list` show.
 //! - `engine`: [`Zfs`](crate::zfs::Zfs); `platform`:
 //!   [`Platform`](crate::os::Platform); `boot`: [`Sim::reboot`].
-//! - `loader`: a loader's partition and variables, where it has them.
+//! - `loader`: a loader's partition and variables, where it has them; `grub`: what its programs do.
 //! - `contents`: [`Sim::write_file`], [`Sim::read_file`]; [`Edit`]: what no
 //!   command of ZFS does (tests, demonstrations); [`Import`]: files of the host
 //!   brought in.
@@ -33,6 +33,7 @@ mod datasets;
 mod edit;
 mod engine;
 mod files;
+mod grub;
 mod import;
 mod loader;
 mod platform;

@@ -11,6 +11,7 @@ use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, ObjectId, State};
 use super::view;
+use crate::os::grub::{GrubChange, GrubMachine};
 use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
 use crate::os::loader::{LoaderChange, LoaderPartition};
 use crate::os::{
@@ -339,6 +340,14 @@ impl Platform for Sim {
 
     fn change_loader(&self, change: &LoaderChange) -> Result<()> {
         self.loader_change(change)
+    }
+
+    fn grub_machine(&self, partition: &Utf8Path) -> Result<GrubMachine> {
+        self.how_grub_is_installed(partition)
+    }
+
+    fn change_grub(&self, change: &GrubChange) -> Result<()> {
+        self.grub_change(change)
     }
 
     fn new_mount_directory(&self, name: &str) -> Result<Utf8PathBuf> {

@@ -24,10 +24,10 @@ uefi() {
         -drive "if=pflash,unit=1,format=raw,file=$SCENARIO_DIR/variables")
 }
 
-# own_loader: the same firmware, and no kernel is handed in: it starts what it finds on the disk's own
-# ESP, and the loader there starts what that decides. One processor: of two that the firmware has
-# started the kernel has lost the first one's timer on a busy host.
-own_loader() {
+# own_disk: no kernel is handed in: a BIOS starts what it finds in the first sector of the system's
+# disk. One processor: of two that the firmware has started the kernel has lost the first one's timer
+# on a busy host.
+own_disk() {
     local word kept=() passed=
     for word in "${QEMU[@]}"; do
         case $word in
@@ -37,16 +37,23 @@ own_loader() {
         esac
     done
     QEMU=("${kept[@]}")
+}
+
+# own_loader: the same with UEFI: it starts what it finds on the disk's own ESP, and the loader there
+# starts what that decides.
+own_loader() {
+    own_disk
     uefi
 }
 
-# own_loader_again: the machine may start itself again within a stage, as one that goes back does.
-own_loader_again() {
+# again: the machine may start itself again within a stage, as one that goes back does.
+again() {
     local word kept=()
     for word in "${QEMU[@]}"; do [ "$word" = -no-reboot ] || kept+=("$word"); done
     QEMU=("${kept[@]}")
-    own_loader
 }
+own_disk_again() { again && own_disk; }
+own_loader_again() { again && own_loader; }
 
 # stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
 # `beadm-rs` in its path and what guest/check defines, and ends with `finish reboot` or
