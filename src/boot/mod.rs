@@ -227,7 +227,12 @@ pub fn find(
         LoaderName::Auto if systemd_boot::find::is_certain(platform.as_ref(), altroot, esp) => {
             LoaderName::SystemdBoot
         }
-        LoaderName::Auto if grub::is_certain(platform.as_ref(), altroot, esp) => LoaderName::Grub,
+        LoaderName::Auto
+            if grub::is_certain(platform.as_ref(), altroot, esp)
+                || (altroot.is_none() && grub::started_it(platform.as_ref())) =>
+        {
+            LoaderName::Grub
+        }
         said => said,
     };
     let (esp, tries) = (partitions.first.clone(), config.tries);

@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 
 use super::picture::is_ours;
+use crate::boot::copies::IMAGES;
 use crate::boot::place::Place;
 use crate::check::root_of;
 use crate::os::Platform;
@@ -40,6 +41,26 @@ pub fn is_certain(
     altroot.is_some() || started()
 }
 
+/// Whether a kernel's command line says that it is a copy of this program's, on
+/// whatever partition: `BOOT_IMAGE=(hd0,gpt1)/beadm-rs/HASH/linux`.
+fn is_copy(command_line: &str) -> bool {
+    let image = command_line
+        .split_ascii_whitespace()
+        .find_map(|word| word.strip_prefix("BOOT_IMAGE="));
+    let path = image.map(|image| image.split_once(')').map_or(image, |(_, path)| path));
+    path.and_then(|path| path.strip_prefix('/'))
+        .and_then(|path| path.strip_prefix(IMAGES)?.strip_prefix('/'))
+        .is_some_and(|copy| copy.ends_with("/linux"))
+}
+
+/// Whether this program's menu started what runs: then it is GRUB, seen or not. A
+/// switch with the partition not mounted would else be one of `bootfs`, which
+/// GRUB does not look at.
+#[must_use]
+pub fn started_it(platform: &dyn Platform) -> bool {
+    is_copy(&platform.facts().command_line) && not_by_systemd_boot(platform)
+}
+
 /// Whether GRUB started the environment that runs, by its name: whatever `bootfs`
 /// says, it does so again.
 #[must_use]
@@ -50,4 +71,24 @@ pub fn names_what_runs(platform: &dyn Platform) -> bool {
         && not_by_systemd_boot(platform)
         && running.is_some()
         && root_of(&command_line) == running
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_copy;
+
+    #[test]
+    fn a_copy_is_known_by_where_it_is() {
+        for (command_line, is) in [
+            ("BOOT_IMAGE=(hd0,gpt1)/beadm-rs/00ff/linux root=ZFS=a", true),
+            ("quiet BOOT_IMAGE=/beadm-rs/00ff/linux", true),
+            ("BOOT_IMAGE=(hd0,gpt1)/beadm-rs/00ff/initrd", false),
+            ("BOOT_IMAGE=(hd0,gpt2)/ROOT/a@/boot/vmlinuz", false),
+            ("BOOT_IMAGE=/boot/beadm-rs/00ff/linux", false),
+            ("initrd=/beadm-rs/00ff/linux", false),
+            ("", false),
+        ] {
+            assert_eq!(is_copy(command_line), is, "{command_line}");
+        }
+    }
 }

@@ -44,7 +44,7 @@ use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Guid, Pool};
 
-pub use find::{is_certain, names_what_runs};
+pub use find::{is_certain, names_what_runs, started_it};
 pub use held::not_held;
 
 /// What it is called.

@@ -178,7 +178,23 @@ fn it_is_grub_only_where_it_started_the_machine_and_leads_to_the_menu() {
     assert_eq!(found(&told(config::LoaderName::Grub), None), "GRUB");
     machine.write("cmdline", &grubs);
     assert_eq!(found(&told(config::LoaderName::Bootfs), None), bootfs);
+    // This program's menu started it: it is GRUB, whatever became of its files.
     machine.write("esp/grub/custom.cfg", "set default=mine\n");
+    assert_eq!(loader_of(&machine), "GRUB");
+    fs::rename(
+        machine.directory.join("esp"),
+        machine.directory.join("unmounted"),
+    )
+    .unwrap();
+    assert_eq!(
+        machine.refused(&Act::Good("new")),
+        "refused to activate new: no FAT partition with GRUB's directory is mounted on /efi, \
+         /boot/efi or /boot; mount it, and try again"
+    );
+    machine.write(
+        "cmdline",
+        "BOOT_IMAGE=/ROOT/debian@/boot/vmlinuz root=ZFS=rpool/ROOT/debian ro\n",
+    );
     assert_eq!(loader_of(&machine), bootfs);
 }
 
