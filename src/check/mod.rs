@@ -144,11 +144,24 @@ fn outside(host: &Host, found: &mut Findings) {
     }
 }
 
-/// GRUB starts what runs by its name, and this program has no part in it.
-fn not_taken_over(host: &Host, found: &mut Findings) {
+/// Whether GRUB starts what runs by its name, and this program has no part in it:
+/// nothing that is activated is booted then.
+#[must_use]
+pub fn grub_not_taken_over(host: &Host) -> bool {
     // Whoever says which loader it is knows what that does.
     let is_said = host.config.boot.loader != LoaderName::Auto;
-    if !is_said && !host.loader.copies() && names_what_runs(host.platform.as_ref()) {
+    // Whether it is taken over is for root to see.
+    let seen = || {
+        host.platform
+            .partitions(Utf8Path::new("/"), host.config.boot.esp.as_deref())
+    };
+    let is_followed = is_said || host.loader.copies() || seen().is_err();
+    host.altroot.is_none() && !is_followed && names_what_runs(host.platform.as_ref())
+}
+
+/// GRUB that was not taken over.
+fn not_taken_over(host: &Host, found: &mut Findings) {
+    if grub_not_taken_over(host) {
         found.add(
             &GRUB_NOT_TAKEN_OVER,
             "GRUB started this machine by an entry that names its root, and does so again \

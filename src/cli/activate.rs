@@ -145,6 +145,11 @@ pub(super) fn checked(
     let Some(environment) = survey.environment(name).filter(|_| !plan.steps.is_empty()) else {
         return Ok(plan);
     };
+    if check::grub_not_taken_over(&context.host) {
+        let note = "GRUB started this machine by an entry that names its root, and does so again \
+                    whatever is activated; beadm-rs init has it boot by a menu of beadm-rs";
+        plan.notes.push(note.to_owned());
+    }
     if !context.is_root() {
         let note = format!("whether {name} can boot was not looked at: only root can");
         plan.notes.push(note);
