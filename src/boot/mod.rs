@@ -6,7 +6,9 @@
 //! [`Loader::stage`] and [`Loader::commit`]: the places in the plan of an
 //! activation are the same: [`SystemdBoot`]. [`find`] says which one it is.
 
+mod archive;
 mod systemd_boot;
+pub(crate) mod watch;
 
 use camino::Utf8Path;
 use serde::{Deserialize, Serialize};
@@ -178,6 +180,12 @@ pub trait Loader: Send + Sync {
         _to: &DatasetName,
     ) -> Result<Vec<Step>, Refusal> {
         Ok(Vec::new())
+    }
+
+    /// What is to be told about the switch its steps were made for last: what a
+    /// machine that hangs does.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// The step that takes back what was set to boot once; `None` where that was

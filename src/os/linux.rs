@@ -7,6 +7,7 @@ mod loader;
 mod private;
 mod run;
 mod tree;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -471,6 +472,14 @@ impl Platform for Linux {
 
     fn make_durable(&self, partition: &Dir) -> Result<()> {
         loader::make_durable(partition)
+    }
+
+    fn watch_program(&self) -> Result<Option<Vec<u8>>> {
+        watch::program()
+    }
+
+    fn has_watchdog(&self) -> bool {
+        watch::has_watchdog("/sys/class/watchdog".as_ref())
     }
 
     fn variable(&self, name: &str) -> Option<String> {

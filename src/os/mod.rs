@@ -374,6 +374,20 @@ pub trait Platform: Send + Sync {
         })
     }
 
+    /// The program of the dead man's switch, as it is installed; `None` where it is
+    /// not.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn watch_program(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// There is a hardware watchdog that can be stopped again.
+    fn has_watchdog(&self) -> bool {
+        false
+    }
+
     /// Makes one change of a loader's files or variables.
     ///
     /// # Errors
