@@ -63,6 +63,17 @@ pub enum Switch {
     Once,
 }
 
+impl Switch {
+    /// How many times it is tried, where it is.
+    #[must_use]
+    pub fn tries(self) -> Option<u32> {
+        match self {
+            Self::Trial { tries } => Some(tries),
+            Self::Good | Self::Once => None,
+        }
+    }
+}
+
 /// The steps by which a loader forgets an environment that goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Forgotten {
@@ -211,8 +222,7 @@ pub fn find(
         }
     };
     if is_systemd_boot {
-        let esp = config.esp.clone();
-        Box::new(SystemdBoot::new(platform, altroot, esp, config.tries))
+        Box::new(SystemdBoot::new(platform, altroot, config))
     } else {
         Box::new(Bootfs)
     }

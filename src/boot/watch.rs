@@ -50,6 +50,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// One for tests of what has it in it.
+    #[cfg(test)]
+    pub(super) fn of_file(file: &str, options: &[&str]) -> Self {
+        Self {
+            file: file.into(),
+            bytes: 1,
+            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            digest: String::new(),
+        }
+    }
+
     /// The step that puts it on a partition, unless it is there.
     pub(super) fn step(&self, partition: &Utf8Path) -> Step {
         let change = LoaderChange::Watch {

@@ -2,7 +2,7 @@
 //! when an environment goes or is called differently.
 
 use super::SystemdBoot;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Own};
 use super::picture::{self, Picture, leftovers, with};
 use super::steps::{known, path, remove, rename, staged, sweep, tried, variable, write};
 use crate::boot::{Forgotten, Switch};
@@ -98,10 +98,30 @@ impl SystemdBoot {
                 target.name.leaf()
             )));
         };
-        let file = own.file(None);
+        let mut file = own.file(None);
         let mut steps = Vec::new();
         let mut entries = picture.entries.clone();
-        if newest.file != file {
+        if newest.is_provisional() {
+            // What is in an entry that boots is never changed: another one comes
+            // before it.
+            let lasting = Own {
+                generation: picture.generation.saturating_add(1),
+                ..*own
+            };
+            file = lasting.file(None);
+            let text = entry::confirmed(newest, lasting);
+            let kept = Entry::parse(&file, true, &text).unwrap_or_default();
+            entries = with(&entries, kept);
+            let written = write(&picture, staged(&file), text);
+            let placed = rename(&picture, staged(&file), path(&file));
+            for (step, action, made) in [
+                ("stage-entry", written, staged(&file)),
+                ("confirm-entry", placed, path(&file)),
+            ] {
+                let undo = vec![remove(&picture, vec![made])];
+                steps.push(Step::new(step, action).undone_by(undo));
+            }
+        } else if newest.file != file {
             entries.retain(|entry| entry.file != newest.file);
             let kept = Entry {
                 file: file.clone(),

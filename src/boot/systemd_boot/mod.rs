@@ -32,12 +32,13 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use self::entry::Entry;
 use self::find::Place;
 use self::picture::Picture;
 use super::{BootState, Capabilities, Forgotten, Loader, Switch, TrialEntry};
+use crate::config;
 use crate::os::Platform;
 use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
@@ -48,6 +49,10 @@ pub struct SystemdBoot {
     platform: Box<dyn Platform>,
     place: Place,
     tries: u32,
+    /// How long what is tried may take, seconds.
+    watch: u64,
+    /// What is to be told about the plan that is being made.
+    told: Mutex<Vec<String>>,
     /// The entries that were made ready for the plan that is being made.
     made: Mutex<Vec<Entry>>,
 }
@@ -59,19 +64,24 @@ impl SystemdBoot {
     pub fn new(
         platform: Box<dyn Platform>,
         root: Option<&Utf8Path>,
-        esp: Option<Utf8PathBuf>,
-        tries: u32,
+        config: &config::Boot,
     ) -> Self {
         Self {
             platform,
-            place: Place::new(root, esp),
-            tries,
+            place: Place::new(root, config.esp.clone()),
+            tries: config.tries,
+            watch: config.watch,
+            told: Mutex::default(),
             made: Mutex::default(),
         }
     }
 
     fn made(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What there is now, or why that cannot be told.
@@ -137,8 +147,12 @@ impl Loader for SystemdBoot {
             return BootState::default();
         };
         let boots = |entries: &[Entry]| root_under(picture.chosen(entries)?, beroot);
-        let trial = picture.own().into_iter().find_map(|(entry, _)| {
+        let own = picture.own();
+        let trial = own.iter().find_map(|(entry, of)| {
             let counter = entry.counted().1?;
+            // A newer one without a counter: its confirmation was interrupted.
+            let newest = own.iter().find(|(_, other)| other.guid == of.guid)?;
+            (newest.1.generation == of.generation).then_some(())?;
             Some(TrialEntry {
                 dataset: root_under(entry, beroot)?,
                 tries_left: counter.left,
@@ -197,6 +211,10 @@ impl Loader for SystemdBoot {
         to: &DatasetName,
     ) -> Result<Vec<Step>, Refusal> {
         self.rewritten(survey, root, to)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.told().clone()
     }
 
     fn cancel_once(&self) -> Option<Step> {

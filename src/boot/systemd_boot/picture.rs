@@ -9,6 +9,7 @@ use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 
 use super::entry::{self, Entry, Own, SORT_KEY, STAGED};
 use super::order;
+use crate::boot::watch::is_archive;
 use crate::check::image;
 use crate::os::loader::LoaderPartition;
 use crate::os::{Error, Platform, Result};
@@ -48,6 +49,8 @@ pub(super) struct Picture {
     /// This program's copies that are there, by directory in [`IMAGES`], and their
     /// bytes.
     pub images: BTreeMap<String, u64>,
+    /// The archives of dead man's switches in [`IMAGES`], finished or not.
+    pub switches: Vec<String>,
     /// What is to boot whatever the order says: the first that matches counts.
     pub defaults: Vec<Default_>,
     /// `LoaderEntryOneShot`.
@@ -126,7 +129,7 @@ fn unified(dir: &Dir, name: &str) -> Option<Entry> {
         file: name.to_owned(),
         here: false,
         lines,
-        added: None,
+        added: Vec::new(),
         text: String::new(),
     })
 }
@@ -197,8 +200,10 @@ impl Picture {
                     .is_some_and(|name| entry::own(name).is_some())
             })
             .collect();
-        picture.images = names(&first.dir, IMAGES)
-            .map_err(attempted(IMAGES))?
+        let copies = names(&first.dir, IMAGES).map_err(attempted(IMAGES))?;
+        let switches = copies.iter().filter(|name| is_archive(name));
+        picture.switches = switches.cloned().collect();
+        picture.images = copies
             .into_iter()
             .filter(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
             .map(|name| {
@@ -248,6 +253,13 @@ impl Picture {
         self.entries
             .iter()
             .find(|entry| order::matches(once, &entry.file))
+    }
+
+    /// Whether the archive of a dead man's switch is there, by its path.
+    pub(super) fn has_switch(&self, file: &Utf8Path) -> bool {
+        self.switches
+            .iter()
+            .any(|name| file.file_name() == Some(name))
     }
 
     /// This program's own entries on the partition that is written to, the
@@ -374,6 +386,12 @@ pub(super) fn leftovers(
             path.strip_prefix(IMAGES)?.split(['/', '\\']).nth(1)
         })
         .collect();
+    let switches = picture.switches.iter();
+    files.extend(
+        switches
+            .filter(|name| !needed.contains(name.as_str()))
+            .map(|name| Utf8Path::new(IMAGES).join(name)),
+    );
     for image in picture.images.keys() {
         if !needed.contains(image.as_str()) {
             let directory = Utf8Path::new(IMAGES).join(image);

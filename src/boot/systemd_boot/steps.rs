@@ -7,7 +7,7 @@ use super::intended::{base, boots_as_meant};
 use super::picture::{ENTRIES, IMAGES, Picture, leftovers, with};
 use super::{SystemdBoot, root_under};
 use crate::be::BootEnvironment;
-use crate::boot::Switch;
+use crate::boot::{Switch, watch};
 use crate::check::{self, CONFIRMS, OwnFile};
 use crate::os::loader::{LoaderChange, hexadecimal};
 use crate::plan::{Action, Refusal, Step};
@@ -100,8 +100,9 @@ impl SystemdBoot {
         environment: &BootEnvironment<'_>,
         attempted: &str,
         own: Own,
-        tries: Option<u32>,
+        switch: Switch,
     ) -> Result<Prepared, Refusal> {
+        let tries = switch.tries();
         let name = environment.name();
         let bootable = check::bootable(self.platform.as_ref(), survey, environment)
             .map_err(|error| Refusal::new(attempted, error))?;
@@ -126,12 +127,17 @@ impl SystemdBoot {
             )
             .remedy("install a kernel in it, with /boot in one of its datasets"));
         };
+        let (platform, seconds) = (self.platform.as_ref(), self.watch);
+        let fitted = watch::fitted(platform, seconds, switch, bootable.disarms);
+        self.told().extend(watch::notes(platform, &fitted));
+        let watch = fitted.ok().flatten();
         let image = image_name(&kernel, &initramfs);
         let bytes = kernel.size + initramfs.size;
         let is_there = picture.images.get(&image) == Some(&bytes);
         let orphans: Vec<Utf8PathBuf> = leftovers(picture, &picture.entries, &|_| false, None, &[])
             .into_iter()
             .filter(|file| !file.as_str().contains(&image))
+            .filter(|file| watch.as_ref().is_none_or(|watch| watch.file != *file))
             .collect();
         let freed: u64 = picture
             .images
@@ -139,7 +145,11 @@ impl SystemdBoot {
             .filter(|(name, _)| orphans.iter().any(|file| file.as_str().contains(*name)))
             .map(|(_, bytes)| bytes)
             .sum();
-        let needed = if is_there { 0 } else { bytes } + SLACK;
+        let new_watch = watch
+            .as_ref()
+            .filter(|watch| !picture.has_switch(&watch.file));
+        let more = new_watch.map_or(0, |watch| watch.bytes);
+        let needed = if is_there { 0 } else { bytes } + more + SLACK;
         if needed > picture.free + freed {
             return Err(Refusal::new(
                 attempted,
@@ -162,7 +172,8 @@ impl SystemdBoot {
             images: &format!("/{directory}"),
             base: base(survey, picture, environment),
             command_line: &command_line,
-            trial: tries.is_some(),
+            provisional: switch != Switch::Good,
+            watch: watch.as_ref(),
         });
         let entry = Entry::parse(&file, true, &text).unwrap_or_default();
         self.made().push(entry.clone());
@@ -186,6 +197,12 @@ impl SystemdBoot {
                 digest: source.digest,
             });
             steps.push(Step::new(step, copy).undone_by(undo.clone()));
+        }
+        if let Some(watch) = &watch {
+            let begun = Utf8PathBuf::from(format!("{}.new", watch.file));
+            let undo = new_watch.map(|new| remove(picture, vec![begun, new.file.clone()]));
+            let put = watch.step(&picture.directory);
+            steps.push(put.undone_by(undo.into_iter().collect()));
         }
         let away = vec![remove(picture, vec![staged(&file)])];
         let written = write(picture, staged(&file), text);
@@ -243,10 +260,11 @@ impl SystemdBoot {
         };
         let picture = self.changeable(&attempted)?;
         self.made().clear();
+        self.told().clear();
         let environment = survey
             .environment_at(&target.name)
             .ok_or_else(|| Refusal::new(&attempted, format!("{} is none", target.name)))?;
-        let (own, tries) = Self::number(&picture, target, switch);
+        let (own, _) = Self::number(&picture, target, switch);
         let mut steps = Vec::new();
         let mut entries = picture.entries.clone();
         if switch == Switch::Once {
@@ -261,7 +279,7 @@ impl SystemdBoot {
                 steps.push(Step::new("stage-next", rename(&picture, from, to)).undone_by(away));
             }
         }
-        let prepared = self.prepared(survey, &picture, &environment, &attempted, own, tries)?;
+        let prepared = self.prepared(survey, &picture, &environment, &attempted, own, switch)?;
         let file = prepared.entry.file.clone();
         let replaced = entries.iter().any(|entry| entry.file == file);
         let after = with(&entries, prepared.entry.clone());
@@ -321,7 +339,7 @@ impl SystemdBoot {
             guid: environment.guid(),
             generation: picture.generation.saturating_add(1),
         };
-        self.prepared(survey, picture, &environment, attempted, own, None)
+        self.prepared(survey, picture, &environment, attempted, own, Switch::Good)
             .map(Some)
     }
 
