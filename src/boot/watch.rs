@@ -29,7 +29,7 @@ use crate::os::loader::{LoaderChange, hexadecimal};
 use crate::plan::{Action, Step};
 
 /// What the program is called in the first root file system.
-const PROGRAM: &str = "beadm-rs-watch";
+pub(crate) const PROGRAM: &str = "beadm-rs-watch";
 
 /// Where the archives are on a loader's partition, beside the copies.
 const DIRECTORY: &str = "beadm-rs";

@@ -479,7 +479,15 @@ impl Platform for Linux {
     }
 
     fn has_watchdog(&self) -> bool {
-        watch::has_watchdog("/sys/class/watchdog".as_ref())
+        watch::has_watchdog("/sys/class/watchdog".into())
+    }
+
+    fn is_watched(&self) -> bool {
+        Self::is_watched(self)
+    }
+
+    fn end_watch(&self) -> Result<bool> {
+        self.end_switch()
     }
 
     fn variable(&self, name: &str) -> Option<String> {

@@ -383,6 +383,19 @@ pub trait Platform: Send + Sync {
         Ok(None)
     }
 
+    /// The dead man's switch of this boot is there.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// Ends the dead man's switch of this boot; whether there was one.
+    ///
+    /// # Errors
+    /// Where it is still there.
+    fn end_watch(&self) -> Result<bool> {
+        Ok(false)
+    }
+
     /// There is a hardware watchdog that can be stopped again.
     fn has_watchdog(&self) -> bool {
         false

@@ -349,6 +349,14 @@ impl Platform for Sim {
         }
     }
 
+    fn is_watched(&self) -> bool {
+        self.is_switch_there()
+    }
+
+    fn end_watch(&self) -> Result<bool> {
+        self.end_switch()
+    }
+
     fn change_loader(&self, change: &LoaderChange) -> Result<()> {
         self.loader_change(change)
     }
