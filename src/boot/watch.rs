@@ -21,6 +21,8 @@
 //! (`find_cpio_data` in lib/earlycpio.c goes on behind a trailer).
 
 use camino::{Utf8Path, Utf8PathBuf};
+use object::read::elf::{FileHeader, ProgramHeader as _};
+use object::{Endianness, FileKind, elf};
 use sha2::{Digest as _, Sha256};
 
 use super::{Switch, archive};
@@ -77,6 +79,26 @@ pub(crate) fn archive(program: &[u8]) -> Option<Vec<u8>> {
     archive::of_program(PROGRAM, program)
 }
 
+/// Whether a program runs where there is nothing else: the kernel goes on without
+/// one that it cannot start, to any shell there is, which then waits for ever.
+fn stands_alone(program: &[u8]) -> bool {
+    match FileKind::parse(program) {
+        Ok(FileKind::Elf64) => has_no_interpreter::<elf::FileHeader64<Endianness>>(program),
+        Ok(FileKind::Elf32) => has_no_interpreter::<elf::FileHeader32<Endianness>>(program),
+        _ => None,
+    }
+    .unwrap_or_default()
+}
+
+fn has_no_interpreter<Header: FileHeader<Endian = Endianness>>(program: &[u8]) -> Option<bool> {
+    let header = Header::parse(program).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, program).ok()?;
+    let mut kinds = segments.iter().map(|segment| segment.p_type(endian));
+    let loaded = kinds.clone().any(|kind| kind == elf::PT_LOAD);
+    Some(loaded && kinds.all(|kind| kind != elf::PT_INTERP))
+}
+
 /// Whether a file in the directory of copies is such an archive, or one that is
 /// not finished.
 pub(super) fn is_archive(name: &str) -> bool {
@@ -111,6 +133,13 @@ pub(super) fn fitted(
         .watch_program()
         .map_err(|error| error.to_string())?
         .ok_or("lib/beadm-rs/watch is not installed here")?;
+    if !stands_alone(&program) {
+        return Err(
+            "the lib/beadm-rs/watch that is installed here is no program that runs without \
+             libraries ('make install' has the one that does)"
+                .to_owned(),
+        );
+    }
     let archive = archive(&program).ok_or("its program is too long")?;
     let digest = hexadecimal(&Sha256::digest(&archive));
     let mut options = vec![
@@ -149,5 +178,70 @@ pub(super) fn notes(
             "without a dead man's switch: {why}; where it hangs, somebody has to restart the \
              machine"
         )],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program of one segment, of that kind, as small as it can be.
+    fn program(kinds: &[elf::ProgramType]) -> Vec<u8> {
+        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+        bytes.resize(16, 0);
+        for (value, length) in [
+            (2_u64, 2),
+            (62, 2),
+            (1, 4),
+            (0, 8),
+            (64, 8),
+            (0, 8),
+            (0, 4),
+            (64, 2),
+            (56, 2),
+            (kinds.len() as u64, 2),
+            (0, 2),
+            (0, 2),
+            (0, 2),
+        ] {
+            bytes.extend(value.to_le_bytes().iter().take(length));
+        }
+        for kind in kinds {
+            bytes.extend(kind.0.to_le_bytes());
+            bytes.resize(bytes.len() + 52, 0);
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_needs_a_library_does_not_run_alone() {
+        assert!(stands_alone(&program(&[elf::PT_LOAD])));
+        assert!(!stands_alone(&program(&[elf::PT_INTERP, elf::PT_LOAD])));
+        assert!(!stands_alone(&program(&[])));
+        assert!(!stands_alone(b"#!/bin/sh\n"));
+        assert!(!stands_alone(b""));
+        let whole = program(&[elf::PT_LOAD]);
+        for length in 0..whole.len() {
+            assert!(!stands_alone(whole.get(..length).unwrap()), "{length}");
+        }
+        // This test needs its libraries.
+        let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        assert!(!stands_alone(&own));
+    }
+
+    #[test]
+    fn archives_are_known_by_their_names() {
+        let digest = "0a".repeat(32);
+        assert!(is_archive(&format!("watch-{digest}.img")));
+        assert!(is_archive(&format!("watch-{digest}.img.new")));
+        for name in [
+            digest.as_str(),
+            "watch-.img",
+            "watch-0a.img",
+            "watch.img",
+            "grubenv",
+        ] {
+            assert!(!is_archive(name), "{name}");
+        }
     }
 }
