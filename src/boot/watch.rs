@@ -181,46 +181,47 @@ pub(super) fn notes(
     }
 }
 
+/// A program with segments of these kinds, as small as it can be.
+#[cfg(test)]
+pub(super) fn program_of(kinds: &[elf::ProgramType]) -> Vec<u8> {
+    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+    bytes.resize(16, 0);
+    for (value, length) in [
+        (2_u64, 2),
+        (62, 2),
+        (1, 4),
+        (0, 8),
+        (64, 8),
+        (0, 8),
+        (0, 4),
+        (64, 2),
+        (56, 2),
+        (kinds.len() as u64, 2),
+        (0, 2),
+        (0, 2),
+        (0, 2),
+    ] {
+        bytes.extend(value.to_le_bytes().iter().take(length));
+    }
+    for kind in kinds {
+        bytes.extend(kind.0.to_le_bytes());
+        bytes.resize(bytes.len() + 52, 0);
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A program of one segment, of that kind, as small as it can be.
-    fn program(kinds: &[elf::ProgramType]) -> Vec<u8> {
-        let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
-        bytes.resize(16, 0);
-        for (value, length) in [
-            (2_u64, 2),
-            (62, 2),
-            (1, 4),
-            (0, 8),
-            (64, 8),
-            (0, 8),
-            (0, 4),
-            (64, 2),
-            (56, 2),
-            (kinds.len() as u64, 2),
-            (0, 2),
-            (0, 2),
-            (0, 2),
-        ] {
-            bytes.extend(value.to_le_bytes().iter().take(length));
-        }
-        for kind in kinds {
-            bytes.extend(kind.0.to_le_bytes());
-            bytes.resize(bytes.len() + 52, 0);
-        }
-        bytes
-    }
-
     #[test]
     fn what_needs_a_library_does_not_run_alone() {
-        assert!(stands_alone(&program(&[elf::PT_LOAD])));
-        assert!(!stands_alone(&program(&[elf::PT_INTERP, elf::PT_LOAD])));
-        assert!(!stands_alone(&program(&[])));
+        assert!(stands_alone(&program_of(&[elf::PT_LOAD])));
+        assert!(!stands_alone(&program_of(&[elf::PT_INTERP, elf::PT_LOAD])));
+        assert!(!stands_alone(&program_of(&[])));
         assert!(!stands_alone(b"#!/bin/sh\n"));
         assert!(!stands_alone(b""));
-        let whole = program(&[elf::PT_LOAD]);
+        let whole = program_of(&[elf::PT_LOAD]);
         for length in 0..whole.len() {
             assert!(!stands_alone(whole.get(..length).unwrap()), "{length}");
         }
