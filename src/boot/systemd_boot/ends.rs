@@ -1,6 +1,8 @@
 //! The steps that follow: after a commit, an interruption, a confirmation, and
 //! when an environment goes or is called differently.
 
+use camino::Utf8PathBuf;
+
 use super::SystemdBoot;
 use super::entry::{self, Entry, Own};
 use super::picture::{self, Picture, leftovers, with};
@@ -9,6 +11,14 @@ use crate::boot::{Forgotten, Switch};
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName};
+
+/// What brings back an entry that was taken away.
+fn write_back(picture: &Picture, entry: &Entry) -> Vec<Action> {
+    vec![
+        write(picture, staged(&entry.file), entry.text.clone()),
+        rename(picture, staged(&entry.file), path(&entry.file)),
+    ]
+}
 
 impl SystemdBoot {
     /// `bootfs` after the loader, where what boots is to stay.
@@ -147,7 +157,21 @@ impl SystemdBoot {
             )));
         }
         steps.extend(Self::bootfs(survey, target, Switch::Good));
-        let files = leftovers(&picture, &entries, &known(survey), None, &[]);
+        let mut files = leftovers(&picture, &entries, &known(survey), None, &[]);
+        if newest.is_provisional() {
+            // The trial goes on where what follows fails. So its entry can be brought
+            // back; its switch could not, and goes with the next activation.
+            let tried = path(&newest.file);
+            let needed = |file: &Utf8PathBuf| {
+                newest
+                    .values("initrd")
+                    .any(|path| path.trim_start_matches('/') == file)
+            };
+            files.retain(|file| *file != tried && !needed(file));
+            let away = remove(&picture, vec![tried]);
+            let back = write_back(&picture, newest);
+            steps.push(Step::new("replace-entry", away).undone_by(back));
+        }
         steps.extend(sweep(&picture, "tidy", files));
         Ok(steps)
     }
@@ -163,10 +187,7 @@ impl SystemdBoot {
                 continue;
             }
             entries.retain(|other| other.file != entry.file);
-            let back = vec![
-                write(&picture, staged(&entry.file), entry.text.clone()),
-                rename(&picture, staged(&entry.file), path(&entry.file)),
-            ];
+            let back = write_back(&picture, entry);
             let away = remove(&picture, vec![path(&entry.file)]);
             forgotten
                 .before

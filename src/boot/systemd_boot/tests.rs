@@ -13,10 +13,12 @@ use crate::config;
 use crate::execute::{Quiet, execute};
 use crate::host::Host;
 use crate::os::Platform as _;
-use crate::plan::{Plan, Planned, activate, confirm, destroy, provisional, recover, rename};
+use crate::plan::{
+    Action, Plan, Planned, activate, confirm, destroy, provisional, recover, rename,
+};
 use crate::survey::{Scope, Survey};
 use crate::zfs::sim::{NewPool, Sim};
-use crate::zfs::{DatasetName, Guid, Zfs as _};
+use crate::zfs::{DatasetName, Guard, Guid, SyncOp, Zfs as _};
 
 const DEBIAN: &str = "title Debian\nlinux /own/linux\ninitrd /own/initrd\n\
                       options root=ZFS=rpool/ROOT/debian ro quiet\n";
@@ -434,7 +436,34 @@ fn a_dead_mans_switch_goes_with_a_trial_and_with_its_end() {
     );
     let (words, initrds) = switch_of(&machine, &lasting);
     assert_eq!((words.len(), initrds.len()), (0, 1));
+    // Its file goes when the next one is activated.
+    machine.act(&Act::Good("other"));
     assert_eq!(switches(&machine), [""; 0]);
+}
+
+#[test]
+fn a_confirmation_that_fails_leaves_the_trial_as_it_was() {
+    let machine = Machine::new();
+    machine.act(&Act::Trial("new"));
+    machine.counted_down(2, 1);
+    let before = machine.files();
+    let tried = format!("beadm-rs-{}-1+2-1.conf", machine.guid("new"));
+    machine.write("efi/LoaderEntrySelected", &tried);
+    machine.sim.reboot_into(&dataset("new")).unwrap();
+    let mut plan = confirm::plan(&machine.survey(), machine.host().loader.as_ref()).unwrap();
+    let Some(Action::Transact { operations, .. }) =
+        plan.steps.last_mut().map(|step| &mut step.action)
+    else {
+        panic!("{plan:?}");
+    };
+    operations.push(SyncOp::Destroy {
+        object: "rpool/ROOT/none".to_owned(),
+        guard: Guard::Guid(Guid(1)),
+        missing_ok: false,
+    });
+    machine.carry_out(&plan).unwrap_err();
+    assert_eq!(machine.files(), before);
+    assert_eq!(machine.next().as_deref(), Some("new"));
 }
 
 #[test]
