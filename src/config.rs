@@ -3,8 +3,9 @@
 //!
 //! ```toml
 //! [boot]
-//! loader = "auto"      # or "systemd-boot", "bootfs"
+//! loader = "auto"      # or "systemd-boot", "grub", "bootfs"
 //! esp = "/boot/efi"    # where the loader's partition is mounted; found by itself
+//! mirrors = []         # where further partitions are mounted that get the same files
 //! tries = 3            # how often a trial is booted before the last good one
 //! watch = 300          # after how long a trial that is not confirmed restarts, seconds; 0: never
 //!
@@ -23,6 +24,9 @@ use crate::health;
 
 /// Where it is.
 pub const PATH: &str = "/etc/beadm-rs/config.toml";
+
+/// What it is called in the directory of a simulated machine.
+pub const FILE: &str = "config.toml";
 
 /// More is no configuration, bytes.
 const LIMIT: u64 = 1 << 20;
@@ -84,6 +88,8 @@ pub struct Boot {
     pub loader: LoaderName,
     /// Where the EFI system partition is mounted; looked for where it is not said.
     pub esp: Option<Utf8PathBuf>,
+    /// Where other EFI system partitions are mounted that get the same files.
+    pub mirrors: Vec<Utf8PathBuf>,
     /// How often a trial is booted before the last good one returns.
     #[serde(deserialize_with = "tries")]
     pub tries: u32,
@@ -111,6 +117,7 @@ impl Default for Boot {
         Self {
             loader: LoaderName::Auto,
             esp: None,
+            mirrors: Vec::new(),
             tries: TRIES,
             watch: WATCH,
         }
@@ -126,6 +133,8 @@ pub enum LoaderName {
     Auto,
     /// systemd-boot.
     SystemdBoot,
+    /// GRUB, with a menu of this program's own.
+    Grub,
     /// Whatever follows the pool's `bootfs`.
     Bootfs,
 }
@@ -214,10 +223,17 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Self =
             toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
-        match &config.boot.esp {
-            Some(esp) if !esp.is_absolute() => Err(format!("esp is {esp}, not an absolute path")),
-            _ => Ok(config),
+        let Boot { esp, mirrors, .. } = &config.boot;
+        if let Some(esp) = esp.as_ref().filter(|esp| !esp.is_absolute()) {
+            return Err(format!("esp is {esp}, not an absolute path"));
         }
+        if let Some(mirror) = mirrors.iter().find(|mirror| !mirror.is_absolute()) {
+            return Err(format!("{mirror} in mirrors is not an absolute path"));
+        }
+        if esp.as_ref().is_some_and(|esp| mirrors.contains(esp)) {
+            return Err("esp is one of mirrors, too".to_owned());
+        }
+        Ok(config)
     }
 }
 
@@ -259,6 +275,11 @@ mod tests {
             ("[boot]\nwatch = 29\n", "watch is 29"),
             ("[boot]\nwatch = 86401\n", "watch is 86401"),
             ("[boot]\nesp = \"boot\"\n", "esp is boot"),
+            ("[boot]\nmirrors = [\"efi2\"]\n", "efi2 in mirrors"),
+            (
+                "[boot]\nesp = \"/efi\"\nmirrors = [\"/efi\"]\n",
+                "one of mirrors",
+            ),
             ("[health]\ntimeout = 0\n", "timeout is 0"),
             ("[health]\ntimeout = 3601\n", "timeout is 3601"),
             ("[health]\nretries = 2\n", "`retries`"),

@@ -57,14 +57,19 @@ impl Host {
     pub fn simulated(
         directory: &Utf8Path,
         beroot: Option<DatasetName>,
+        config: Config,
     ) -> crate::zfs::Result<Self> {
-        Ok(Self::of_simulation(Sim::open(directory)?, beroot))
+        let sim = Sim::open(directory)?;
+        Ok(Self::configured(sim, beroot, config))
     }
 
-    /// A simulated machine.
+    /// A simulated machine of whose configuration nothing is said.
     #[must_use]
     pub fn of_simulation(sim: Sim, beroot: Option<DatasetName>) -> Self {
-        let config = Config::default();
+        Self::configured(sim, beroot, Config::default())
+    }
+
+    fn configured(sim: Sim, beroot: Option<DatasetName>, config: Config) -> Self {
         Self {
             zfs: Box::new(sim.clone()),
             platform: Box::new(sim.clone()),

@@ -3,6 +3,7 @@
 
 mod files;
 mod listings;
+mod loaders;
 mod records;
 mod simulator;
 
@@ -11,5 +12,6 @@ pub use listings::{
     holds, pools, program, properties, properties_values, send_size, settable, tree, tree_values,
     user_properties,
 };
+pub use loaders::{grub_block, grub_menu};
 pub use records::{intent, marker, names, trial};
 pub use simulator::sim_state;

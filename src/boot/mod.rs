@@ -7,10 +7,17 @@
 //! activation are the same: [`SystemdBoot`]. [`find`] says which one it is.
 
 mod archive;
+mod command_line;
+mod copies;
+pub mod grub;
+#[cfg(test)]
+mod machine;
+mod mirrored;
+mod place;
 mod systemd_boot;
 pub(crate) mod watch;
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{self, LoaderName};
@@ -19,6 +26,9 @@ use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Pool};
 
+use self::mirrored::{Mirrored, Partitions};
+
+pub use grub::Grub;
 pub use systemd_boot::SystemdBoot;
 
 /// What the loader will do, as far as it is set.
@@ -141,6 +151,11 @@ pub trait Loader: Send + Sync {
         Ok(steps)
     }
 
+    /// Why it would not do what its files are there for, and what to do about that.
+    fn trouble(&self) -> Option<(String, String)> {
+        None
+    }
+
     /// It boots copies of kernels, not those in the environments.
     fn copies(&self) -> bool {
         false
@@ -204,6 +219,17 @@ pub trait Loader: Send + Sync {
     fn cancel_once(&self) -> Option<Step> {
         None
     }
+
+    /// The steps, at every boot, by which its files are the same wherever they
+    /// have to be.
+    fn put_right(&self) -> Vec<Step> {
+        Vec::new()
+    }
+
+    /// Where its files have to be too, and nothing is mounted that can be written.
+    fn lost(&self) -> &[Utf8PathBuf] {
+        &[]
+    }
 }
 
 /// The loader of a machine: as it is configured, else the one that surely boots
@@ -214,17 +240,26 @@ pub fn find(
     platform: Box<dyn Platform>,
     altroot: Option<&Utf8Path>,
 ) -> Box<dyn Loader> {
-    let is_systemd_boot = match config.loader {
-        LoaderName::Bootfs => false,
-        LoaderName::SystemdBoot => true,
-        LoaderName::Auto => {
-            systemd_boot::find::is_certain(platform.as_ref(), altroot, config.esp.as_deref())
+    let partitions = Partitions::find(platform.as_ref(), config, altroot);
+    let esp = partitions.first.as_deref();
+    let name = match config.loader {
+        LoaderName::Auto if systemd_boot::find::is_certain(platform.as_ref(), altroot, esp) => {
+            LoaderName::SystemdBoot
         }
+        LoaderName::Auto if grub::is_certain(platform.as_ref(), altroot, esp) => LoaderName::Grub,
+        said => said,
     };
-    if is_systemd_boot {
-        Box::new(SystemdBoot::new(platform, altroot, config))
-    } else {
-        Box::new(Bootfs)
+    let (esp, tries, watch) = (partitions.first.clone(), config.tries, config.watch);
+    match name {
+        LoaderName::SystemdBoot => {
+            let loader = SystemdBoot::new(platform, altroot, esp, tries, watch);
+            Mirrored::around(loader, partitions)
+        }
+        LoaderName::Grub => {
+            let loader = Grub::new(platform, altroot, esp, tries, watch);
+            Mirrored::around(loader, partitions)
+        }
+        LoaderName::Bootfs | LoaderName::Auto => Box::new(Bootfs),
     }
 }
 

@@ -11,7 +11,7 @@ use super::finding::{
 };
 use crate::be::BootEnvironment;
 use crate::survey::Survey;
-use crate::zfs::{Canmount, Dataset, Mountpoint, Pool, PoolName};
+use crate::zfs::{Canmount, Dataset, DatasetName, Mountpoint, Pool, PoolName};
 
 /// How much of a pool may be full, percent: beyond it ZFS finds free space ever
 /// more slowly, and an upgrade wants more than is left.
@@ -19,9 +19,10 @@ const NEARLY_FULL: u64 = 90;
 
 /// What concerns the machine and none of its environments.
 pub(super) fn machine(survey: &Survey, found: &mut Findings) {
-    if survey.next().is_none() {
-        let pool = survey.beroot.pool();
-        let named = survey.pools.get(&pool).and_then(|pool| pool.bootfs.clone());
+    let pool = survey.beroot.pool();
+    let named = survey.pools.get(&pool).and_then(|pool| pool.bootfs.clone());
+    let is_one = |dataset: &DatasetName| survey.environment_at(dataset).is_some();
+    if survey.next().is_none() && !named.as_ref().is_some_and(is_one) {
         let what = match named {
             Some(dataset) => format!("bootfs of pool {pool} is {dataset}, which is no environment"),
             None => format!("bootfs of pool {pool} is not set"),

@@ -122,6 +122,12 @@ definitions! {
         "an operation was interrupted and neither completed nor taken back";
     KERNELS_OUTSIDE "kernels-outside" Info
         "kernels or the loader's entries are kept where all environments share them, or by another tool";
+    MIRROR_LOST "mirror-lost" Warning
+        "a partition that is to have the loader's files too is not mounted, or cannot be written";
+    GRUB_NOT_TAKEN_OVER "grub-not-taken-over" Error
+        "GRUB starts the running environment by its name, so that nothing that is activated is booted";
+    LOADER_FILES_DAMAGED "loader-files-damaged" Error
+        "the files by which the loader learns what to boot are gone, or are not as they were written";
     PROPERTY_NOT_UNDERSTOOD "property-not-understood" Warning
         "a property org.beadm-rs:* holds what beadm-rs does not write";
 
@@ -180,6 +186,10 @@ definitions! {
         "Secure Boot is on and the newest kernel carries no signature";
     GRUB_CANNOT_READ_POOL "grub-cannot-read-pool" Warning
         "GRUB's files lie in a pool with active features that GRUB cannot read";
+    ZFSBOOTMENU_NO_KERNEL "zfsbootmenu-no-kernel" Error
+        "ZFSBootMenu starts this machine, and /boot of the root dataset itself has no kernel with an initramfs";
+    ZFSBOOTMENU_HIDDEN "zfsbootmenu-hidden" Warning
+        "ZFSBootMenu starts this machine, and does not show the environment in its menu";
 
     INIT_MISSING "init-missing" Error
         "there is no executable init";

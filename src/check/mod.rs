@@ -5,7 +5,7 @@
 //!
 //! - [`finding`]: the names; `datasets`: what the pools show.
 //! - [`tree`]: the environment's files; `kernels`, `contents`, `system`, `names`, `hidden`,
-//!   `grub`: what they show.
+//!   `grub`, `zfsbootmenu`: what they show.
 //! - [`initramfs`], `compressed`, [`image`]: readers of kernels' formats.
 //! - [`stand_in`]: files that pass, for pools without a system.
 
@@ -24,6 +24,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+mod zfsbootmenu;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -31,10 +32,15 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
-use self::finding::{FILES_UNREADABLE, Findings, KERNELS_OUTSIDE, LAYOUT_UNKNOWN};
+use self::finding::{
+    FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN,
+    LOADER_FILES_DAMAGED, MIRROR_LOST,
+};
 use self::tree::{Part, Tree};
 use crate::adopt::boot::{Verdict, Way, ways};
 use crate::be::{BootEnvironment, rewrite};
+use crate::boot::grub::names_what_runs;
+use crate::config::{LoaderName, PATH};
 use crate::execute::mount;
 use crate::host::Host;
 use crate::os::Facts;
@@ -56,6 +62,8 @@ pub(crate) struct Subject<'a> {
     /// The files the environment's keys are read from, each with the dataset
     /// whose key it is; paths without the leading slash.
     pub key_files: &'a [(DatasetName, String)],
+    /// ZFSBootMenu would start it.
+    pub by_zfsbootmenu: bool,
 }
 
 impl Subject<'_> {
@@ -100,10 +108,26 @@ pub fn machine(host: &Host, survey: &Survey) -> Vec<Finding> {
         let errors = host.zfs.data_errors(&pool.name).unwrap_or_default();
         datasets::data_errors(&pool.name, errors.as_deref(), &mut found);
     }
+    mirrors(host.loader.lost(), &mut found);
     if host.altroot.is_none() && survey.running.is_some() {
         outside(host, &mut found);
+        not_taken_over(host, &mut found);
+    }
+    if let Some((what, remedy)) = host.loader.trouble() {
+        found.add(&LOADER_FILES_DAMAGED, what, remedy);
     }
     found.list
+}
+
+/// The loader's partitions to which its files cannot be copied.
+fn mirrors(lost: &[Utf8PathBuf], found: &mut Findings) {
+    for place in lost {
+        found.add(
+            &MIRROR_LOST,
+            format!("{place} is one of mirrors in {PATH}, and nothing can be written there"),
+            format!("mount it, then: beadm-rs boot; or take it out of {PATH}"),
+        );
+    }
 }
 
 /// How the running system keeps its kernels, where that is known and not in the
@@ -117,6 +141,21 @@ fn outside(host: &Host, found: &mut Findings) {
         for way in ways(&files.root, &around.loader).into_iter().filter(kept) {
             found.add(&KERNELS_OUTSIDE, way.text, way.remedy);
         }
+    }
+}
+
+/// GRUB starts what runs by its name, and this program has no part in it.
+fn not_taken_over(host: &Host, found: &mut Findings) {
+    // Whoever says which loader it is knows what that does.
+    let is_said = host.config.boot.loader != LoaderName::Auto;
+    if !is_said && !host.loader.copies() && names_what_runs(host.platform.as_ref()) {
+        found.add(
+            &GRUB_NOT_TAKEN_OVER,
+            "GRUB started this machine by an entry that names its root, and does so again \
+             whatever is activated",
+            "beadm-rs init has GRUB boot by a menu of beadm-rs; where it was done, mount the \
+             partition that GRUB is on",
+        );
     }
 }
 
@@ -146,6 +185,16 @@ pub fn environment(
 ) -> Vec<Finding> {
     let mut found = Findings::about(Some(environment.name()));
     datasets::environment(survey, environment, &mut found);
+    let by_zfsbootmenu = !host.loader.copies() && zfsbootmenu::starts(facts);
+    if by_zfsbootmenu {
+        let root = &environment.root;
+        let active = host.zfs.effective(&root.name, &[zfsbootmenu::ACTIVE]);
+        let active = active
+            .ok()
+            .and_then(|mut set| set.remove(&root.name)?.pop());
+        let active = active.map_or_else(|| "-".to_owned(), |property| property.value);
+        zfsbootmenu::menu(root, &active, &mut found);
+    }
     if environment
         .datasets()
         .iter()
@@ -156,6 +205,7 @@ pub fn environment(
             environment,
             facts,
             key_files: &key_files(host, environment),
+            by_zfsbootmenu,
         };
         match files(host, &subject, &mut found) {
             Ok(None) => {}
@@ -294,6 +344,7 @@ pub(crate) fn bootable(
         environment,
         facts: &facts,
         key_files: &[],
+        by_zfsbootmenu: false,
     };
     let root = &environment.root.name;
     let mut fstab = String::new();
@@ -389,6 +440,11 @@ fn look(
             format!("it is {system}, whose kernels and init are not looked for"),
             "look yourself whether it can boot",
         ),
+    }
+    if subject.by_zfsbootmenu {
+        let root = &subject.environment.root;
+        let alone = own().into_iter().take(1).collect();
+        zfsbootmenu::files(root, &Tree::new(alone), found);
     }
     system::findings(subject, &tree, found);
     names::findings(subject, &tree, found);

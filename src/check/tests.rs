@@ -23,7 +23,7 @@ const HOSTID: u32 = 0x00c0_ffee;
 /// own, beside another environment and a shared `/home`.
 struct Stage {
     sim: Sim,
-    _scratch: tempfile::TempDir,
+    scratch: tempfile::TempDir,
     facts: Facts,
     /// What is on the ESP, made when it is first written to.
     esp: Option<tempfile::TempDir>,
@@ -47,7 +47,7 @@ impl Stage {
         let directory = Utf8Path::from_path(scratch.path()).unwrap();
         let stage = Self {
             sim: Sim::create(&directory.join("machine"), &pools).unwrap(),
-            _scratch: scratch,
+            scratch,
             facts: Facts {
                 hostid: Some(HOSTID),
                 ..Facts::default()
@@ -142,6 +142,11 @@ impl Stage {
         self.facts.boot = vec![("efi".into(), dir)];
     }
 
+    /// What the kernel was started with.
+    fn command_line(&self, text: &str) {
+        std::fs::write(self.scratch.path().join("machine/cmdline"), text).unwrap();
+    }
+
     fn without_kernels(&self) {
         self.remove(BOOT, &format!("vmlinuz-{KERNEL}"));
         self.remove(BOOT, &format!("initrd.img-{KERNEL}"));
@@ -230,6 +235,14 @@ const CASES: &[(&[&str], Breaking)] = &[
             .set_bootfs(&"rpool".parse().unwrap(), Some(&home))
             .unwrap();
     }),
+    // /boot is in another dataset.
+    (&["zfsbootmenu-no-kernel"], |stage| {
+        stage.on_esp("EFI/ZBM/VMLINUZ.EFI", b"");
+    }),
+    (&["zfsbootmenu-hidden", "zfsbootmenu-no-kernel"], |stage| {
+        stage.on_esp("EFI/zbm/vmlinuz.EFI", b"");
+        stage.set("rpool/ROOT", "org.zfsbootmenu:active", "off");
+    }),
     (&["pool-unavailable"], |stage| health(stage, "SUSPENDED")),
     (&["pool-degraded"], |stage| health(stage, "DEGRADED")),
     (&["pool-nearly-full"], |stage| {
@@ -248,6 +261,20 @@ const CASES: &[(&[&str], Breaking)] = &[
     }),
     (&["unfinished-operation"], |stage| {
         stage.mark("rpool/ROOT", "op", "{}")
+    }),
+    (&["grub-not-taken-over"], |stage| {
+        let line = format!("BOOT_IMAGE=/ROOT/debian@/boot/vmlinuz root=ZFS={ROOT} ro");
+        stage.command_line(&line);
+    }),
+    (&["loader-files-damaged"], |stage| {
+        let line = format!("BOOT_IMAGE=(hd0,gpt1)/x root=ZFS={ROOT} ro");
+        stage.command_line(&line);
+        let esp = stage.scratch.path().join("machine/esp");
+        std::fs::create_dir_all(esp.join("grub")).unwrap();
+        std::fs::create_dir_all(esp.join("beadm-rs")).unwrap();
+        std::fs::write(esp.join("grub/custom.cfg"), crate::boot::grub::stub::text()).unwrap();
+        std::fs::write(esp.join("grub/grub.cfg"), "source $prefix/custom.cfg\n").unwrap();
+        std::fs::write(esp.join("beadm-rs/grubenv"), "nonsense").unwrap();
     }),
     (&["property-not-understood"], |stage| {
         stage.mark(ROOT, "pinned", "a\tb")
@@ -564,7 +591,9 @@ fn every_finding_there_is_has_a_case() {
     let pool = "rpool".parse().unwrap();
     datasets::data_errors(&pool, None, &mut found);
     datasets::data_errors(&pool, Some("1 data errors"), &mut found);
-    assert_eq!(found.list.len(), 2);
+    // Nor has its loader a second partition.
+    super::mirrors(&["/boot/efi2".into()], &mut found);
+    assert_eq!(found.list.len(), 3);
     provoked.extend(names(&found.list));
     let all: BTreeSet<&str> = REGISTRY.iter().map(|definition| definition.name).collect();
     assert_eq!(provoked, all);
@@ -651,6 +680,24 @@ fn a_unified_image_is_whole_with_its_initramfs() {
 }
 
 #[test]
+fn with_boot_in_its_root_it_is_no_matter_that_zfsbootmenu_starts_it() {
+    let mut stage = Stage::new();
+    stage.on_esp("EFI/zbm/vmlinuz.EFI", b"");
+    stage.facts.command_line = "BOOT_IMAGE=/vmlinuz root=ZFS=rpool/ROOT/debian".to_owned();
+    // It is there, and GRUB started this kernel.
+    assert_eq!(stage.found(), []);
+    stage.facts.command_line = "root=zfs:rpool/ROOT/debian".to_owned();
+    assert!(names(&stage.found()).contains("zfsbootmenu-no-kernel"));
+    stage.set(BOOT, "canmount", "off");
+    stage.with(ROOT, |root| {
+        root.create_dir_all("boot").unwrap();
+        let boot = root.open_dir("boot").unwrap();
+        stand_in::write_boot(&boot, Some(HOSTID)).unwrap();
+    });
+    assert_eq!(stage.found(), []);
+}
+
+#[test]
 fn what_fstab_mounts_need_not_be_mounted_by_the_initramfs() {
     let mut stage = Stage::new();
     dracut(&mut stage);
@@ -732,6 +779,19 @@ fn a_hostid_that_the_command_line_overrides_is_no_matter() {
     stage.initramfs(archive(&[]));
     stage.facts.command_line = "root=zfs:AUTO spl.spl_hostid=0x00c0ffee".to_owned();
     assert_eq!(stage.found(), []);
+}
+
+#[test]
+fn what_does_not_start_what_runs_by_its_name_is_no_matter() {
+    for text in [
+        "BOOT_IMAGE=/vmlinuz root=zfs:AUTO",
+        "BOOT_IMAGE=/vmlinuz root=ZFS=rpool/ROOT/other",
+        "root=ZFS=rpool/ROOT/debian",
+    ] {
+        let stage = Stage::new();
+        stage.command_line(text);
+        assert_eq!(stage.found(), [], "{text}");
+    }
 }
 
 #[test]

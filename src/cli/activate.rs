@@ -10,17 +10,19 @@ use super::context::Context;
 use super::output;
 use super::watched;
 use crate::be::BeName;
+use crate::boot::grub::not_held;
 use crate::check;
+use crate::host::Host;
 use crate::plan::activate::{self, Preflight};
-use crate::plan::{Plan, Planned, provisional};
+use crate::plan::{Plan, Planned, Refusal, provisional};
 use crate::survey::{Around, Survey};
 
 /// Make a boot environment the one that boots next
 ///
 /// Records what was confirmed before, promotes all of its datasets, so that it
 /// hangs on no other one any more, and sets the pool's bootfs, last. Where
-/// systemd-boot boots the machine, it is tried instead: a few boots, and the last
-/// good one returns unless it is confirmed. Activating the running one cancels a
+/// systemd-boot or GRUB by a menu of beadm-rs boots the machine, it is tried
+/// instead: a few boots, and the last good one returns unless it is confirmed. Activating the running one cancels a
 /// pending switch. Before that it is checked, as `check` does; what would not
 /// boot is refused.
 #[derive(Debug, clap::Args)]
@@ -33,7 +35,7 @@ pub struct Args {
     #[arg(short = 'T', long, conflicts_with = "no_trial")]
     not_once: bool,
 
-    /// Without a trial, from now on, where the loader (systemd-boot) could count tries; the
+    /// Without a trial, from now on, where the loader (systemd-boot, GRUB) could count tries; the
     /// others cannot, and this changes nothing
     #[arg(long)]
     no_trial: bool,
@@ -63,7 +65,7 @@ pub struct FailbackArgs {
 
 /// Let what boots start the kernel that was installed
 ///
-/// Where the loader boots copies of kernels (systemd-boot), and the running
+/// Where the loader boots copies of kernels (systemd-boot, GRUB), and the running
 /// environment is what boots for good, its newest kernel and initramfs are copied
 /// and get an entry, as by `activate`. Hooks of kernel packages call it; where
 /// there is nothing to do it says why.
@@ -111,6 +113,25 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         }
         checked(context, survey, &request.name, Preflight::Forward, plan)
     })
+}
+
+/// Refuses what would take from GRUB the files that it starts the machine with.
+/// Those are the running machine's: a rescue system's GRUB is another one.
+pub(super) fn grub_is_elsewhere(
+    host: &Host,
+    survey: &Survey,
+    name: &BeName,
+    attempted: &str,
+) -> Result<(), Refusal> {
+    match survey.environment(name) {
+        Some(environment) if host.altroot.is_none() => not_held(
+            host.platform.as_ref(),
+            &host.config.boot,
+            &environment,
+            attempted,
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// A plan with what a look at the environment showed, or the refusal it leads

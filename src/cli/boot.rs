@@ -9,7 +9,7 @@ use super::watched;
 use crate::execute::execute;
 use crate::os::linux::Linux;
 use crate::os::{Booted, Platform as _};
-use crate::plan::confirm;
+use crate::plan::{Plan, confirm};
 use crate::survey::{Scope, Survey, SurveyError};
 
 /// Look after this boot: what the service beadm-rs-boot runs before the others
@@ -97,6 +97,7 @@ fn look_after(context: &Context) -> Result<Booted, Trouble> {
     if lock.is_some() {
         let never = AtomicBool::new(false);
         execute(&context.host, &noticed, &Bar::for_terminal(), &never)?;
+        put_right(context, &survey);
     }
     let survey = Survey::take(&context.host, Scope::Names)?;
     if is_watched && !watched::is_once(context) && watched::settle(context)? {
@@ -119,6 +120,16 @@ fn look_after(context: &Context) -> Result<Booted, Trouble> {
         trial: watched::is_tried(&survey),
         message,
     })
+}
+
+/// The loader's files where they have to be too; a machine boots without.
+fn put_right(context: &Context, survey: &Survey) {
+    let mut plan = Plan::new(survey, "boot");
+    plan.steps = context.host.loader.put_right();
+    let never = AtomicBool::new(false);
+    if let Err(failure) = execute(&context.host, &plan, &Bar::for_terminal(), &never) {
+        context.warn(&failure.to_string());
+    }
 }
 
 /// Ends what was interrupted; where that fails the rest can be done all the same.

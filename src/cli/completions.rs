@@ -38,7 +38,7 @@ pub(super) fn environments(begun: &OsStr) -> Vec<CompletionCandidate> {
     let beroot = given(&["-r", "--beroot"]).and_then(|name| name.parse().ok());
     let simulated = given(&["--sim"]).or_else(|| std::env::var("BEADM_RS_SIM").ok());
     let host = match simulated {
-        Some(directory) => Host::simulated(directory.as_str().into(), beroot),
+        Some(directory) => Host::simulated(directory.as_str().into(), beroot, Config::default()),
         None => {
             let altroot = given(&["-R", "--altroot"]).map(Into::into);
             Host::real(beroot, altroot, Config::load().unwrap_or_default())

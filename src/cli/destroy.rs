@@ -3,6 +3,7 @@
 use clap_complete::ArgValueCompleter;
 
 use super::BeSnapshot;
+use super::activate::grub_is_elsewhere;
 use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
@@ -43,7 +44,8 @@ impl std::str::FromStr for Target {
 /// What was cloned from it is promoted first, at every level. The snapshots it
 /// was cloned from go with it where beadm-rs made them and nothing else needs
 /// them. Refused for the running, the next-boot and the last good one, for
-/// pinned and held ones, and where a volume or something foreign in it would go.
+/// pinned and held ones, where a volume or something foreign in it would go, and
+/// where GRUB starts the machine from its files in it.
 /// There is no way back. Several are destroyed one after another.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -95,7 +97,12 @@ fn destroyed(context: &Context, args: &Args, target: &Target) -> Result<Report, 
             };
             context.change(
                 |host| Ok(Survey::around(host, &Around::one(name))?),
-                |survey| destroy::plan(survey, context.host.loader.as_ref(), &request),
+                |survey| {
+                    let host = &context.host;
+                    let plan = destroy::plan(survey, host.loader.as_ref(), &request)?;
+                    grub_is_elsewhere(host, survey, name, &format!("destroy {name}"))?;
+                    Ok(plan)
+                },
                 |_| Some(format!("destroy {name} for good")),
             )
         }

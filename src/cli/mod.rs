@@ -37,7 +37,7 @@ use camino::Utf8PathBuf;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::be::BeName;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::host::Host;
 use crate::zfs::{DatasetName, NameError};
 use context::Context;
@@ -321,12 +321,13 @@ fn log(verbose: u8) {
 
 /// The machine the options speak of.
 fn host(global: &Global) -> Result<Host, Trouble> {
+    let beroot = global.beroot.clone();
     let host = match &global.sim {
-        Some(directory) => Host::simulated(directory, global.beroot.clone()),
-        None => {
-            let config = Config::load()?;
-            Host::real(global.beroot.clone(), global.altroot.clone(), config)
+        Some(directory) => {
+            let config = Config::load_from(&directory.join(config::FILE))?;
+            Host::simulated(directory, beroot, config)
         }
+        None => Host::real(beroot, global.altroot.clone(), Config::load()?),
     };
     Ok(host?)
 }

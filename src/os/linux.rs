@@ -268,6 +268,26 @@ fn kind_of(mountinfo: &str, directory: &str) -> Option<String> {
     after.split(' ').next().map(str::to_owned)
 }
 
+/// Runs a program of the system's, which has to succeed.
+fn succeed(attempted: &str, program: &str, arguments: &[String]) -> Result<()> {
+    let failed = |detail: String| Error::Unexpected {
+        attempted: attempted.to_owned(),
+        detail,
+    };
+    let path =
+        command::find(program).ok_or_else(|| failed(format!("{program} is not installed")))?;
+    let finished =
+        command::run(&path, arguments, None).map_err(Error::io(format!("start {path}")))?;
+    if finished.status.success() {
+        return Ok(());
+    }
+    Err(failed(if finished.stderr.is_empty() {
+        format!("{program} ended with {}", finished.status)
+    } else {
+        finished.stderr
+    }))
+}
+
 impl Platform for Linux {
     fn root_dataset(&self) -> Result<Option<DatasetName>> {
         Ok(mountinfo::root(&self.mountinfo()?))
@@ -306,10 +326,6 @@ impl Platform for Linux {
 
     fn mount(&self, request: &MountRequest) -> Result<()> {
         let attempted = format!("mount {} on {}", request.dataset, request.directory);
-        let program = command::find("mount").ok_or_else(|| Error::Unexpected {
-            attempted: attempted.clone(),
-            detail: "mount(8) is not installed".to_owned(),
-        })?;
         // `zfsutil` makes mount.zfs apply the dataset's properties (exec,
         // setuid, atime …) and mount what has a mountpoint of its own.
         let options: Vec<&str> = [(!request.legacy, "zfsutil"), (request.readonly, "ro")]
@@ -322,16 +338,7 @@ impl Platform for Linux {
         }
         arguments.push(request.dataset.to_string());
         arguments.push(request.directory.to_string());
-        let finished = command::run(&program, &arguments, None)
-            .map_err(Error::io(format!("start {program}")))?;
-        if finished.status.success() {
-            Ok(())
-        } else {
-            Err(Error::Unexpected {
-                attempted,
-                detail: finished.stderr,
-            })
-        }
+        succeed(&attempted, "mount", &arguments)
     }
 
     fn unmount(&self, directory: &Utf8Path, force: bool) -> Result<()> {
@@ -547,25 +554,12 @@ impl Platform for Linux {
         let verb = if off { "disable" } else { "enable" };
         let names: Vec<&str> = units.iter().map(|(name, _)| name.as_str()).collect();
         let attempted = format!("{verb} {}", names.join(", "));
-        let program = command::find("systemctl").ok_or_else(|| Error::Unexpected {
-            attempted: attempted.clone(),
-            detail: "systemctl(1) is not installed".to_owned(),
-        })?;
         let arguments: Vec<String> = ["--quiet", verb, "--"]
             .into_iter()
             .chain(names)
             .map(str::to_owned)
             .collect();
-        let finished = command::run(&program, &arguments, None)
-            .map_err(Error::io(format!("start {program}")))?;
-        if finished.status.success() {
-            Ok(())
-        } else {
-            Err(Error::Unexpected {
-                attempted,
-                detail: finished.stderr,
-            })
-        }
+        succeed(&attempted, "systemctl", &arguments)
     }
 
     fn surroundings(&self) -> Result<Surroundings> {

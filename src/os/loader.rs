@@ -5,15 +5,18 @@
 //! lost with what it was before. So nothing that is in use is ever written
 //! over: files are made under a new name, made durable, and renamed to a name
 //! that was free ([`LoaderChange::Rename`]), which is the one change that counts.
+//! The exception is a block that the loader itself writes in place
+//! ([`LoaderChange::Block`]): what changes in it lies in one sector, and a disk
+//! writes a sector whole or not at all.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek as _, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::{Error, Object, Platform, Result};
+use super::{Error, Object, Platform, Result, mirror};
 use crate::zfs::DatasetName;
 
 /// A mounted partition that a loader may read.
@@ -30,6 +33,9 @@ pub struct LoaderPartition {
     pub free: u64,
     /// It is mounted so that nothing can be written.
     pub readonly: bool,
+    /// It is on a RAID or a mapped device (LVM, dm-crypt): what is one device here
+    /// is several to a loader, or another one.
+    pub layered: bool,
 }
 
 /// One change of a loader's files or variables.
@@ -84,6 +90,27 @@ pub enum LoaderChange {
         /// The files, in this order.
         files: Vec<Utf8PathBuf>,
     },
+    /// Another partition gets this program's files of the first.
+    Mirror {
+        /// Where the first is mounted.
+        partition: Utf8PathBuf,
+        /// Where the other one is.
+        to: Utf8PathBuf,
+    },
+    /// A block of fixed length, in place: neither its length nor where it lies on
+    /// the disk changes. Nothing is done where it is not what was planned with.
+    Block {
+        /// Where the partition is mounted.
+        partition: Utf8PathBuf,
+        /// The file.
+        file: Utf8PathBuf,
+        /// What is in it.
+        #[serde(serialize_with = "unfilled")]
+        from: String,
+        /// What will be in it; as long.
+        #[serde(serialize_with = "unfilled")]
+        to: String,
+    },
     /// A variable of the loader in the firmware.
     Variable {
         /// Its name.
@@ -91,6 +118,21 @@ pub enum LoaderChange {
         /// Its value; `None` takes it away.
         value: Option<String>,
     },
+}
+
+/// A block without what it is filled up with.
+fn unfilled<S: Serializer>(text: &str, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(text.trim_end_matches('#'))
+}
+
+/// The lines of a block that another one has not.
+fn changed(from: &str, to: &str) -> String {
+    let before: Vec<&str> = from.lines().collect();
+    let lines: Vec<&str> = to
+        .lines()
+        .filter(|line| !line.starts_with('#') && !before.contains(line))
+        .collect();
+    lines.join(", ")
 }
 
 impl std::fmt::Display for LoaderChange {
@@ -127,6 +169,15 @@ impl std::fmt::Display for LoaderChange {
                 }
                 Ok(())
             }
+            Self::Mirror { partition, to } => {
+                write!(f, "copy the files of beadm-rs on {partition} to {to}")
+            }
+            Self::Block {
+                partition,
+                file,
+                from,
+                to,
+            } => write!(f, "set in {}: {}", partition.join(file), changed(from, to)),
             Self::Variable { name, value } => match value {
                 Some(value) => write!(f, "set the EFI variable {name} to {value}"),
                 None => write!(f, "clear the EFI variable {name}"),
@@ -170,7 +221,7 @@ pub fn digest_of(from: impl Read) -> io::Result<String> {
 }
 
 /// Opens a regular file for reading; a link is not followed, a pipe not waited for.
-fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
+pub(super) fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
     let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits();
     let opened = dir.open_with(file, OpenOptions::new().read(true).custom_flags(flags))?;
     let opened = opened.into_std();
@@ -182,12 +233,12 @@ fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
 }
 
 /// The name a copy has until it is whole.
-fn unfinished(to: &Utf8Path) -> Utf8PathBuf {
+pub(super) fn unfinished(to: &Utf8Path) -> Utf8PathBuf {
     Utf8PathBuf::from(format!("{to}.new"))
 }
 
 /// A new file, durable, with what `write` puts in it.
-fn make(
+pub(super) fn make(
     dir: &Dir,
     file: &Utf8Path,
     write: impl FnOnce(&mut std::fs::File) -> io::Result<()>,
@@ -245,7 +296,7 @@ fn rename(dir: &Dir, from: &Utf8Path, to: &Utf8Path) -> io::Result<()> {
     dir.rename(from, dir, to)
 }
 
-fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
+pub(super) fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
     let removed = match dir.symlink_metadata(file) {
         Ok(metadata) if metadata.is_dir() => match dir.remove_dir(file) {
             // Somebody else's file in it: it stays.
@@ -259,6 +310,44 @@ fn remove(dir: &Dir, file: &Utf8Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// How much a disk writes whole or not at all, bytes.
+const SECTOR: usize = 512;
+
+/// Writes a block in place, where it is what was planned with, or is what it is
+/// to be already. Only the sectors that change are written.
+fn write_block(dir: &Dir, file: &Utf8Path, from: &str, to: &str) -> io::Result<()> {
+    let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(flags);
+    let mut block = dir.open_with(file, &options)?.into_std();
+    let metadata = block.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if from.len() != to.len() || metadata.len() != to.len() as u64 {
+        return Err(io::Error::other(format!(
+            "it has {} bytes, and a block of {} belongs there",
+            metadata.len(),
+            to.len()
+        )));
+    }
+    let mut found = Vec::with_capacity(to.len());
+    (&mut block).take(metadata.len()).read_to_end(&mut found)?;
+    if found != to.as_bytes() {
+        if found != from.as_bytes() {
+            return Err(io::Error::other("it was changed since it was looked at"));
+        }
+        let sectors = from.as_bytes().chunks(SECTOR);
+        for ((before, after), at) in sectors.zip(to.as_bytes().chunks(SECTOR)).zip(0u64..) {
+            if before != after {
+                block.seek(io::SeekFrom::Start(at * SECTOR as u64))?;
+                block.write_all(after)?;
+            }
+        }
+    }
+    block.sync_all()
 }
 
 /// Makes one change on a platform.
@@ -324,6 +413,22 @@ pub fn perform<P: Platform + ?Sized>(platform: &P, change: &LoaderChange) -> Res
                 .iter()
                 .try_for_each(|file| remove(&dir, file))
                 .map_err(failed())?;
+            platform.make_durable(&dir)
+        }
+        LoaderChange::Mirror { partition, to } => {
+            let from = platform.open_partition(partition)?;
+            let to = platform.open_partition(to)?;
+            mirror::equalize(&from, &to).map_err(failed())?;
+            platform.make_durable(&to)
+        }
+        LoaderChange::Block {
+            partition,
+            file,
+            from,
+            to,
+        } => {
+            let dir = platform.open_partition(partition)?;
+            write_block(&dir, file, from, to).map_err(failed())?;
             platform.make_durable(&dir)
         }
         LoaderChange::Variable { name, value } => platform.set_variable(name, value.as_deref()),
@@ -411,6 +516,57 @@ mod tests {
         remove(&target, "beadm-rs/x/mine".into()).unwrap();
         remove(&target, "beadm-rs/x".into()).unwrap();
         assert!(!target.exists("beadm-rs/x"));
+    }
+
+    #[test]
+    fn a_block_is_written_in_place_and_only_where_it_is_what_was_planned() {
+        use std::os::unix::fs::MetadataExt as _;
+        let (directory, dir) = place();
+        let block = |text: &str| format!("{text}\n{}", "#".repeat(1023 - text.len()));
+        let (old, new, other) = (block("a=1"), block("a=2\nb=3"), block("a=4"));
+        let file = Utf8Path::new("grubenv");
+        let read = || dir.read_to_string(file).unwrap();
+        dir.write(file, &old).unwrap();
+        let inode = || directory.path().join(file).metadata().unwrap().ino();
+        let before = inode();
+        write_block(&dir, file, &old, &new).unwrap();
+        assert_eq!((read(), inode()), (new.clone(), before));
+        // Done already, and the contrary.
+        write_block(&dir, file, &old, &new).unwrap();
+        write_block(&dir, file, &new, &old).unwrap();
+        assert_eq!(read(), old);
+        let told =
+            |from: &str, to: &str| write_block(&dir, file, from, to).unwrap_err().to_string();
+        assert_eq!(told(&other, &new), "it was changed since it was looked at");
+        assert_eq!(
+            told(&old, "short"),
+            "it has 1024 bytes, and a block of 5 belongs there"
+        );
+        dir.write(file, "a=1\n").unwrap();
+        assert_eq!(
+            told(&old, &new),
+            "it has 4 bytes, and a block of 1024 belongs there"
+        );
+        assert_eq!(read(), "a=1\n");
+        dir.rename(file, &dir, "elsewhere").unwrap();
+        dir.symlink("elsewhere", file).unwrap();
+        assert!(write_block(&dir, file, &old, &new).is_err());
+        dir.remove_file(file).unwrap();
+        assert!(write_block(&dir, file, &old, &new).is_err());
+        assert!(!dir.exists(file));
+    }
+
+    #[test]
+    fn a_change_of_a_block_is_told_by_its_lines() {
+        let change = LoaderChange::Block {
+            partition: "/efi".into(),
+            file: "beadm-rs/grubenv".into(),
+            from: "# x\na=1\nb=2\n####".to_owned(),
+            to: "# x\na=3\nb=2\n####".to_owned(),
+        };
+        assert_eq!(change.to_string(), "set in /efi/beadm-rs/grubenv: a=3");
+        let json = serde_json::to_value(&change).unwrap();
+        assert_eq!(json["to"], "# x\na=3\nb=2\n");
     }
 
     proptest! {

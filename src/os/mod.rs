@@ -6,6 +6,7 @@
 pub mod inside;
 pub mod linux;
 pub mod loader;
+mod mirror;
 pub mod mountinfo;
 
 use std::fs::File;

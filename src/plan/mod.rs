@@ -99,7 +99,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn new(survey: &Survey, operation: &'static str) -> Self {
+    pub(crate) fn new(survey: &Survey, operation: &'static str) -> Self {
         Self {
             id: survey.id,
             operation,

@@ -74,7 +74,17 @@ struct Versioned<'a, T> {
 fn encode<T: Serialize>(record: &T) -> String {
     let version = VERSION;
     // Plain data without maps: serialising it cannot fail.
-    serde_json::to_string(&Versioned { version, record }).unwrap_or_default()
+    let text = serde_json::to_string(&Versioned { version, record }).unwrap_or_default();
+    // JSON has no need to escape these, and a mark that holds them is not understood.
+    text.chars()
+        .fold(String::with_capacity(text.len()), |mut escaped, c| {
+            if c.is_control() {
+                escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            } else {
+                escaped.push(c);
+            }
+            escaped
+        })
 }
 
 fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Unread> {
@@ -213,7 +223,13 @@ mod tests {
             fell_back.encode(),
             r#"{"version":1,"target":"7","name":"new \"one\"","tries":3,"when":"2023-11-14T22:13:20Z","why":"tab\tand\nnewline"}"#
         );
-        assert_eq!(FellBack::decode(&fell_back.encode()), Ok(fell_back));
+        assert_eq!(FellBack::decode(&fell_back.encode()), Ok(fell_back.clone()));
+        let odd = FellBack {
+            why: "a check named \u{7f}\u{9b}é".to_owned(),
+            ..fell_back
+        };
+        assert!(odd.encode().contains(r"a check named \u007f\u009bé"));
+        assert_eq!(FellBack::decode(&odd.encode()), Ok(odd));
     }
 
     #[test]

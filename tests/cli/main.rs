@@ -14,6 +14,7 @@ mod around;
 mod changes;
 mod checks;
 mod diff;
+mod grub;
 mod init;
 mod listing;
 mod machine;

@@ -300,6 +300,70 @@ fn with_systemd_boot_used_up_tries_are_noticed() {
         .is("trial-systemd-boot-fell-back");
 }
 
+/// The files below a directory of a machine's partitions, as paths and sizes.
+fn files_of(machine: &Machine, partition: &str) -> Vec<String> {
+    let root = machine.directory().join(partition);
+    let mut found = Vec::new();
+    let mut places = vec![root.join("beadm-rs"), root.join("loader/entries")];
+    while let Some(place) = places.pop() {
+        for entry in place.read_dir_utf8().into_iter().flatten() {
+            let path = entry.unwrap().into_path();
+            let name = path.strip_prefix(&root).unwrap();
+            if path.is_dir() {
+                places.push(path);
+            } else if name.as_str() != "loader/entries/debian.conf" {
+                found.push(format!("{name} {}", path.metadata().unwrap().len()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn what_is_done_on_one_partition_is_done_on_its_mirrors() {
+    let machine = with_systemd_boot();
+    let second = machine.directory().join("esp2");
+    fs::create_dir_all(second.join("loader/entries")).unwrap();
+    fs::write(second.join("loader/entries/other.conf"), "title Other\n").unwrap();
+    let mirrors = format!("[boot]\nmirrors = [\"{second}\"]\n");
+    fs::write(machine.directory().join("config.toml"), mirrors).unwrap();
+    let mut transcript = Transcript::on(machine);
+    let same = |machine: &Machine, after: &str| {
+        let first = files_of(machine, "esp");
+        let mut second = files_of(machine, "esp2");
+        second.retain(|file| !file.starts_with("loader/entries/other.conf"));
+        assert!(!first.is_empty(), "{after}");
+        assert_eq!(first, second, "{after}");
+    };
+    for line in ["create new", "activate new"] {
+        assert_eq!(transcript.output(line).status.code(), Some(0), "{line}");
+    }
+    same(&transcript.machine, "an activation");
+    // The loader counts on the one it was started from.
+    systemd_boot_starts(&transcript.machine);
+    for line in ["boot", "confirm", "failback", "rename new newer"] {
+        let output = transcript.output(line);
+        assert_eq!(output.status.code(), Some(0), "{line}: {output:?}");
+        same(&transcript.machine, line);
+    }
+    boots(&transcript.machine, "debian");
+    let output = transcript.output("destroy -y newer");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    same(&transcript.machine, "a destruction");
+    // Without it the machine can be changed, and check tells.
+    fs::remove_dir_all(&second).unwrap();
+    assert_eq!(transcript.output("create another").status.code(), Some(0));
+    assert_eq!(transcript.output("activate another").status.code(), Some(0));
+    let told = transcript.output("check").stdout;
+    let told = String::from_utf8(told).unwrap();
+    assert!(told.contains("mirror-lost"), "{told}");
+    // A new disk in its place.
+    fs::create_dir_all(&second).unwrap();
+    assert_eq!(transcript.output("boot").status.code(), Some(0));
+    same(&transcript.machine, "a new disk");
+}
+
 /// Stops the machine after so many changes of a confirmation; whether there were
 /// as many.
 fn confirm_stops(machine: &Machine, changes: u64) -> bool {

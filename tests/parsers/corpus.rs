@@ -8,8 +8,10 @@ use super::properties;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 18] = [
+const TARGETS: [Target; 20] = [
     ("fstab", properties::fstab),
+    ("grub_block", properties::grub_block),
+    ("grub_menu", properties::grub_menu),
     ("holds", properties::holds),
     ("intent", properties::intent),
     ("list_cache", properties::list_cache),

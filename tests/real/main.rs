@@ -41,6 +41,7 @@ mod labels;
 mod lifecycle;
 mod mounts;
 mod names;
+mod partition;
 mod pools;
 mod records;
 mod rename;

@@ -6,7 +6,8 @@ use camino::Utf8PathBuf;
 use super::SystemdBoot;
 use super::entry::{self, Entry, Own};
 use super::picture::{self, Picture, leftovers, with};
-use super::steps::{known, path, remove, rename, staged, sweep, tried, variable, write};
+use super::steps::{path, staged, variable};
+use crate::boot::copies::{bootfs, known, tried};
 use crate::boot::{Forgotten, Switch};
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
@@ -15,30 +16,19 @@ use crate::zfs::{Dataset, DatasetName};
 /// What brings back an entry that was taken away.
 fn write_back(picture: &Picture, entry: &Entry) -> Vec<Action> {
     vec![
-        write(picture, staged(&entry.file), entry.text.clone()),
-        rename(picture, staged(&entry.file), path(&entry.file)),
+        picture.store.write(staged(&entry.file), entry.text.clone()),
+        picture.store.rename(staged(&entry.file), path(&entry.file)),
     ]
 }
 
 impl SystemdBoot {
-    /// `bootfs` after the loader, where what boots is to stay.
-    fn bootfs(survey: &Survey, target: &Dataset, switch: Switch) -> Option<Step> {
-        let pool = target.name.pool();
-        let before = survey.pools.get(&pool).and_then(|pool| pool.bootfs.clone());
-        let due = switch == Switch::Good && before.as_ref() != Some(&target.name);
-        due.then(|| {
-            let dataset = Some(target.name.clone());
-            Step::new("bootfs", Action::SetBootfs { pool, dataset })
-        })
-    }
-
     pub(super) fn afterwards(
         &self,
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
     ) -> Vec<Step> {
-        let mut steps: Vec<Step> = Self::bootfs(survey, target, switch).into_iter().collect();
+        let mut steps: Vec<Step> = bootfs(survey, target, switch).into_iter().collect();
         let Ok(picture) = self.picture() else {
             return steps;
         };
@@ -62,13 +52,13 @@ impl SystemdBoot {
             with(&entries, new.clone())
         });
         let files = leftovers(&planned, &entries, &known(survey), trial, &[]);
-        steps.extend(sweep(&picture, "tidy", files));
+        steps.extend(picture.store.sweep("tidy", files));
         steps
     }
 
     pub(super) fn tidied(&self, survey: &Survey, done: Option<(&Dataset, Switch)>) -> Vec<Step> {
         let mut steps: Vec<Step> = done
-            .and_then(|(target, switch)| Self::bootfs(survey, target, switch))
+            .and_then(|(target, switch)| bootfs(survey, target, switch))
             .into_iter()
             .collect();
         let Ok(picture) = self.picture() else {
@@ -83,7 +73,7 @@ impl SystemdBoot {
         let known = known(survey);
         let known = |guid| done.is_some() && known(guid);
         let files = leftovers(&picture, &picture.entries, &known, trial, &[]);
-        steps.extend(sweep(&picture, "tidy", files));
+        steps.extend(picture.store.sweep("tidy", files));
         steps
     }
 
@@ -100,7 +90,7 @@ impl SystemdBoot {
                 attempted,
                 format!(
                     "there is no entry of beadm-rs for it in {}",
-                    picture.directory
+                    picture.store.directory
                 ),
             )
             .remedy(format!(
@@ -122,13 +112,13 @@ impl SystemdBoot {
             let text = entry::confirmed(newest, lasting);
             let kept = Entry::parse(&file, true, &text).unwrap_or_default();
             entries = with(&entries, kept);
-            let written = write(&picture, staged(&file), text);
-            let placed = rename(&picture, staged(&file), path(&file));
+            let written = picture.store.write(staged(&file), text);
+            let placed = picture.store.rename(staged(&file), path(&file));
             for (step, action, made) in [
                 ("stage-entry", written, staged(&file)),
                 ("confirm-entry", placed, path(&file)),
             ] {
-                let undo = vec![remove(&picture, vec![made])];
+                let undo = vec![picture.store.remove(vec![made])];
                 steps.push(Step::new(step, action).undone_by(undo));
             }
         } else if newest.file != file {
@@ -139,8 +129,8 @@ impl SystemdBoot {
             };
             entries = with(&entries, kept);
             let (from, to) = (path(&newest.file), path(&file));
-            let undo = vec![rename(&picture, to.clone(), from.clone())];
-            steps.push(Step::new("confirm-entry", rename(&picture, from, to)).undone_by(undo));
+            let undo = vec![picture.store.rename(to.clone(), from.clone())];
+            steps.push(Step::new("confirm-entry", picture.store.rename(from, to)).undone_by(undo));
         }
         let boots = picture.chosen(&entries);
         if boots.is_none_or(|entry| entry.file != file) {
@@ -156,7 +146,7 @@ impl SystemdBoot {
                 target.name.leaf()
             )));
         }
-        steps.extend(Self::bootfs(survey, target, Switch::Good));
+        steps.extend(bootfs(survey, target, Switch::Good));
         let mut files = leftovers(&picture, &entries, &known(survey), None, &[]);
         if newest.is_provisional() {
             // The trial goes on where what follows fails. So its entry can be brought
@@ -168,11 +158,11 @@ impl SystemdBoot {
                     .any(|path| path.trim_start_matches('/') == file)
             };
             files.retain(|file| *file != tried && !needed(file));
-            let away = remove(&picture, vec![tried]);
+            let away = picture.store.remove(vec![tried]);
             let back = write_back(&picture, newest);
             steps.push(Step::new("replace-entry", away).undone_by(back));
         }
-        steps.extend(sweep(&picture, "tidy", files));
+        steps.extend(picture.store.sweep("tidy", files));
         Ok(steps)
     }
 
@@ -188,7 +178,7 @@ impl SystemdBoot {
             }
             entries.retain(|other| other.file != entry.file);
             let back = write_back(&picture, entry);
-            let away = remove(&picture, vec![path(&entry.file)]);
+            let away = picture.store.remove(vec![path(&entry.file)]);
             forgotten
                 .before
                 .push(Step::new("forget-entry", away).undone_by(back));
@@ -202,7 +192,7 @@ impl SystemdBoot {
             &[gone.guid],
         );
         if changed {
-            forgotten.after.extend(sweep(&picture, "tidy", files));
+            forgotten.after.extend(picture.store.sweep("tidy", files));
         }
         forgotten
     }
@@ -240,9 +230,9 @@ impl SystemdBoot {
         }) {
             let file = &entry.file;
             let text = entry::renamed(entry, to.as_str(), to.leaf());
-            let written = write(&picture, staged(file), text);
-            let away = remove(&picture, vec![path(file)]);
-            let placed = rename(&picture, staged(file), path(file));
+            let written = picture.store.write(staged(file), text);
+            let away = picture.store.remove(vec![path(file)]);
+            let placed = picture.store.rename(staged(file), path(file));
             steps.push(Step::new("stage-entry", written));
             steps.push(Step::new("replace-entry", away));
             steps.push(Step::new("place-entry", placed));

@@ -1,6 +1,7 @@
 //! Entries of the Boot Loader Specification, type 1: one file each. Pure, and
 //! total: whatever the file says, it is some entry or none.
 
+use crate::boot::command_line::{PANIC, says_panic, with_root, words};
 use crate::boot::watch::{Watch, is_archive};
 use crate::zfs::Guid;
 
@@ -191,45 +192,6 @@ pub(super) fn own(file: &str) -> Option<Own> {
     })
 }
 
-/// A kernel command line's words; what is in double quotes is one.
-fn words(options: &str) -> Vec<&str> {
-    let mut quoted = false;
-    options
-        .split(move |c: char| {
-            quoted ^= c == '"';
-            c.is_whitespace() && !quoted
-        })
-        .filter(|word| !word.is_empty())
-        .collect()
-}
-
-/// A kernel command line that names another dataset for its root, and has
-/// nothing in it that a loader put there.
-pub(super) fn with_root(options: &str, root: &str) -> String {
-    // Initramfs scripts write a space in a name as a plus.
-    let root = root.replace(' ', "+");
-    let mut named = false;
-    let mut kept: Vec<String> = Vec::new();
-    for word in words(options) {
-        let mut name = |form: &str| {
-            named = true;
-            format!("{form}{root}")
-        };
-        let word = match word.split_once('=') {
-            Some(("root", _)) => name("root=ZFS="),
-            Some(("zfs", _)) => name("zfs="),
-            Some(("bootfs", _)) => name("bootfs="),
-            Some(("initrd" | "BOOT_IMAGE", _)) => continue,
-            _ => word.to_owned(),
-        };
-        kept.push(word);
-    }
-    if !named {
-        kept.insert(0, format!("root=ZFS={root}"));
-    }
-    kept.join(" ")
-}
-
 /// What an entry of this program is written from.
 #[derive(Debug, Clone)]
 pub(super) struct Wanted<'a> {
@@ -251,10 +213,6 @@ pub(super) struct Wanted<'a> {
     pub watch: Option<&'a Watch>,
 }
 
-/// What the initramfs does where it cannot go on, seconds: reboot, so that the
-/// counter runs out.
-const PANIC: &str = "panic=10";
-
 /// The text of an entry.
 pub(super) fn text(wanted: &Wanted<'_>) -> String {
     let base = wanted.base;
@@ -262,11 +220,8 @@ pub(super) fn text(wanted: &Wanted<'_>) -> String {
         &base.map_or_else(|| wanted.command_line.to_owned(), Entry::lasting_options),
         wanted.root,
     );
-    let panics = words(&options)
-        .iter()
-        .any(|word| word.starts_with("panic="));
     let mut added = Vec::new();
-    if wanted.provisional && !panics {
+    if wanted.provisional && !says_panic(&options) {
         added.push(PANIC);
     }
     // Last, since of an option that is there twice the kernel takes the last.
@@ -429,28 +384,6 @@ mod tests {
         let two = Entry::parse("a.conf", true, "linux /a\nefi /b\n").unwrap();
         assert_eq!(two.image(), None);
         assert_eq!(Entry::parse("a.conf", true, "").unwrap().image(), None);
-    }
-
-    #[test]
-    fn the_root_is_named_in_the_way_it_was() {
-        for (was, is) in [
-            (
-                "root=ZFS=rpool/ROOT/a ro quiet",
-                "root=ZFS=rpool/ROOT/n+w ro quiet",
-            ),
-            (
-                "initrd=\\x\\y root=zfs:AUTO rw",
-                "root=ZFS=rpool/ROOT/n+w rw",
-            ),
-            ("zfs=bootfs rw", "zfs=rpool/ROOT/n+w rw"),
-            ("ro", "root=ZFS=rpool/ROOT/n+w ro"),
-            (
-                "dyndbg=\"file a +p\" ro",
-                "root=ZFS=rpool/ROOT/n+w dyndbg=\"file a +p\" ro",
-            ),
-        ] {
-            assert_eq!(with_root(was, "rpool/ROOT/n w"), is);
-        }
     }
 
     fn wanted<'a>(base: Option<&'a Entry>, trial: bool) -> Wanted<'a> {

@@ -1,58 +1,17 @@
 //! Whether it is systemd-boot that decides which environment boots, and where
 //! its partition is.
 
-use std::fmt;
-
-use camino::{Utf8Path, Utf8PathBuf};
+use camino::Utf8Path;
 
 use super::picture::{self, Picture};
 use super::{entry, order};
+use crate::boot::place::Place;
 use crate::os::loader::LoaderPartition;
 use crate::os::{Platform, Result};
 
-/// Where its partition is looked for.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    root: Utf8PathBuf,
-    named: Option<Utf8PathBuf>,
-}
-
-impl Place {
-    pub(super) fn new(root: Option<&Utf8Path>, named: Option<Utf8PathBuf>) -> Self {
-        Self {
-            root: root.unwrap_or(Utf8Path::new("/")).to_owned(),
-            named,
-        }
-    }
-
-    /// The partition that systemd-boot is on, then others with entries.
-    fn partitions(&self, platform: &dyn Platform) -> Result<Vec<LoaderPartition>> {
-        let mut found = platform.partitions(&self.root, self.named.as_deref())?;
-        let Some(index) = found.iter().position(holds_loader) else {
-            return Ok(Vec::new());
-        };
-        let own = found.remove(index);
-        found.insert(0, own);
-        Ok(found)
-    }
-
-    /// What is there; `None` where no partition with systemd-boot is mounted.
-    pub(super) fn picture(&self, platform: &dyn Platform) -> Result<Option<Picture>> {
-        Picture::take(platform, &self.partitions(platform)?)
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.named {
-            Some(named) => named.fmt(f),
-            None => {
-                let root = &self.root;
-                let [efi, boot_efi, boot] = ["efi", "boot/efi", "boot"].map(|at| root.join(at));
-                write!(f, "{efi}, {boot_efi} or {boot}")
-            }
-        }
-    }
+/// What is there; `None` where no partition with systemd-boot is mounted.
+pub(super) fn picture(place: &Place, platform: &dyn Platform) -> Result<Option<Picture>> {
+    Picture::take(platform, &place.partitions(platform, holds_loader)?)
 }
 
 /// The directory in which bootctl(1) installs it has it.
@@ -79,7 +38,7 @@ pub(crate) fn is_certain(
     if altroot.is_some() {
         // What runs is another system. Where this program wrote entries, it was
         // certain then.
-        let picture = place.picture(platform).ok().flatten();
+        let picture = picture(&place, platform).ok().flatten();
         return picture.is_some_and(|picture| !picture.own().is_empty());
     }
     let started = platform.variable("LoaderInfo").unwrap_or_default();
@@ -90,8 +49,10 @@ pub(crate) fn is_certain(
     if entry::own(&selected).is_some() {
         return true;
     }
-    let (Ok(partitions), Ok(Some(running))) = (place.partitions(platform), platform.root_dataset())
-    else {
+    let (Ok(partitions), Ok(Some(running))) = (
+        place.partitions(platform, holds_loader),
+        platform.root_dataset(),
+    ) else {
         return false;
     };
     let booted_from = platform

@@ -58,7 +58,7 @@ pub(super) fn boots_as_meant(
                     Some((_, "LoaderEntryDefault")) => "bootctl set-default ''".to_owned(),
                     Some((_, "loader.conf")) => format!(
                         "take that line out of {}, or let it say beadm-rs-*",
-                        picture.directory.join("loader/loader.conf")
+                        picture.store.directory.join("loader/loader.conf")
                     ),
                     _ => "bootctl set-preferred ''".to_owned(),
                 };

@@ -32,13 +32,12 @@ mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use self::entry::Entry;
-use self::find::Place;
 use self::picture::Picture;
+use super::place::Place;
 use super::{BootState, Capabilities, Forgotten, Loader, Switch, TrialEntry};
-use crate::config;
 use crate::os::Platform;
 use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
@@ -64,13 +63,15 @@ impl SystemdBoot {
     pub fn new(
         platform: Box<dyn Platform>,
         root: Option<&Utf8Path>,
-        config: &config::Boot,
+        esp: Option<Utf8PathBuf>,
+        tries: u32,
+        watch: u64,
     ) -> Self {
         Self {
             platform,
-            place: Place::new(root, config.esp.clone()),
-            tries: config.tries,
-            watch: config.watch,
+            place: Place::new(root, esp),
+            tries,
+            watch,
             told: Mutex::default(),
             made: Mutex::default(),
         }
@@ -86,7 +87,7 @@ impl SystemdBoot {
 
     /// What there is now, or why that cannot be told.
     fn picture(&self) -> Result<Picture, String> {
-        match self.place.picture(self.platform.as_ref()) {
+        match find::picture(&self.place, self.platform.as_ref()) {
             Ok(Some(picture)) => Ok(picture),
             Ok(None) => Err(format!(
                 "no EFI system partition with systemd-boot is mounted on {}",
@@ -101,13 +102,7 @@ impl SystemdBoot {
         let picture = self
             .picture()
             .map_err(|why| Refusal::new(attempted, why).remedy("mount it, and try again"))?;
-        if picture.readonly {
-            return Err(Refusal::new(
-                attempted,
-                format!("{} is mounted read-only", picture.directory),
-            )
-            .remedy(format!("mount -o remount,rw {}", picture.directory)));
-        }
+        picture.store.writable(attempted)?;
         Ok(picture)
     }
 }

@@ -1,15 +1,14 @@
 //! What systemd-boot would see: entries of both kinds, its configuration, its
 //! variables; and what it would make of them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Read as _};
+use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
+use cap_std_ext::cap_std::fs::Dir;
 
 use super::entry::{self, Entry, Own, SORT_KEY, STAGED};
 use super::order;
-use crate::boot::watch::is_archive;
+use crate::boot::copies::{self, IMAGES, Store, names};
 use crate::check::image;
 use crate::os::loader::LoaderPartition;
 use crate::os::{Error, Platform, Result};
@@ -18,27 +17,14 @@ use crate::zfs::{DatasetName, Guid};
 /// Where entries are, from a partition's root.
 pub(super) const ENTRIES: &str = "loader/entries";
 
-/// Where this program's copies are.
-pub(super) const IMAGES: &str = "beadm-rs";
-
 /// Where unified images are.
 const UNIFIED: &str = "EFI/Linux";
-
-/// A longer file is no entry, bytes.
-const MAX_TEXT: u64 = 1 << 20;
-
-/// More entries than this are not read.
-const MAX_ENTRIES: usize = 10_000;
 
 /// The picture.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Picture {
-    /// Where the partition that is written to is mounted.
-    pub directory: Utf8PathBuf,
-    /// Its free bytes.
-    pub free: u64,
-    /// It cannot be written to.
-    pub readonly: bool,
+    /// The partition that is written to.
+    pub store: Store,
     /// The entries, in systemd-boot's order.
     pub entries: Vec<Entry>,
     /// The greatest number of an entry of this program, also of one that
@@ -46,11 +32,6 @@ pub(super) struct Picture {
     pub generation: u64,
     /// Files of this program's that are not finished, in [`ENTRIES`].
     pub staged: Vec<String>,
-    /// This program's copies that are there, by directory in [`IMAGES`], and their
-    /// bytes.
-    pub images: BTreeMap<String, u64>,
-    /// The archives of dead man's switches in [`IMAGES`], finished or not.
-    pub switches: Vec<String>,
     /// What is to boot whatever the order says: the first that matches counts.
     pub defaults: Vec<Default_>,
     /// `LoaderEntryOneShot`.
@@ -78,26 +59,8 @@ pub(super) fn with(entries: &[Entry], new: Entry) -> Vec<Entry> {
 }
 
 fn read(dir: &Dir, file: &Utf8Path) -> Option<String> {
-    let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits();
-    let opened = dir.open_with(file, OpenOptions::new().read(true).custom_flags(flags));
-    let mut bytes = Vec::new();
-    let file = opened.ok()?.into_std();
-    file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    file.take(MAX_TEXT).read_to_end(&mut bytes).ok()?;
+    let bytes = copies::read(dir, file)?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn names(dir: &Dir, directory: &str) -> io::Result<Vec<String>> {
-    let entries = match dir.read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
-    let mut names: Vec<String> = entries
-        .take(MAX_ENTRIES)
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    names.sort();
-    Ok(names)
 }
 
 /// A unified image as an entry: its release file says how it is ordered.
@@ -176,9 +139,7 @@ impl Picture {
             return Ok(None);
         };
         let mut picture = Self {
-            directory: first.directory.clone(),
-            free: first.free,
-            readonly: first.readonly,
+            store: Store::of(first)?,
             ..Self::default()
         };
         for (index, partition) in partitions.iter().enumerate() {
@@ -198,24 +159,6 @@ impl Picture {
             .filter(|name| {
                 name.strip_suffix(STAGED)
                     .is_some_and(|name| entry::own(name).is_some())
-            })
-            .collect();
-        let copies = names(&first.dir, IMAGES).map_err(attempted(IMAGES))?;
-        let switches = copies.iter().filter(|name| is_archive(name));
-        picture.switches = switches.cloned().collect();
-        picture.images = copies
-            .into_iter()
-            .filter(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
-            .map(|name| {
-                let size = |file| {
-                    let path = Utf8Path::new(IMAGES).join(&name).join(file);
-                    first
-                        .dir
-                        .symlink_metadata(path)
-                        .map_or(0, |found| found.len())
-                };
-                let bytes = size("linux") + size("initrd");
-                (name, bytes)
             })
             .collect();
         picture.once = platform.variable("LoaderEntryOneShot");
@@ -253,13 +196,6 @@ impl Picture {
         self.entries
             .iter()
             .find(|entry| order::matches(once, &entry.file))
-    }
-
-    /// Whether the archive of a dead man's switch is there, by its path.
-    pub(super) fn has_switch(&self, file: &Utf8Path) -> bool {
-        self.switches
-            .iter()
-            .any(|name| file.file_name() == Some(name))
     }
 
     /// This program's own entries on the partition that is written to, the
@@ -386,22 +322,6 @@ pub(super) fn leftovers(
             path.strip_prefix(IMAGES)?.split(['/', '\\']).nth(1)
         })
         .collect();
-    let switches = picture.switches.iter();
-    files.extend(
-        switches
-            .filter(|name| !needed.contains(name.as_str()))
-            .map(|name| Utf8Path::new(IMAGES).join(name)),
-    );
-    for image in picture.images.keys() {
-        if !needed.contains(image.as_str()) {
-            let directory = Utf8Path::new(IMAGES).join(image);
-            files.extend(["linux", "linux.new", "initrd", "initrd.new", ""].map(
-                |file| match file {
-                    "" => directory.clone(),
-                    file => directory.join(file),
-                },
-            ));
-        }
-    }
+    files.extend(picture.store.unneeded(&needed));
     files
 }

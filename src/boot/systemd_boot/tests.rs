@@ -1,219 +1,24 @@
 //! The loader on a simulated machine with a partition and variables.
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::sync::atomic::AtomicBool;
 
-use camino::{Utf8Path, Utf8PathBuf};
-
-use crate::boot::BootState;
+use crate::boot::machine::{Act, Machine, dataset, stopped_anywhere};
 use crate::boot::watch::program_of;
-use crate::check::{CONFIRMS, WANTED, stand_in};
+use crate::check::{WANTED, stand_in};
 use crate::config;
-use crate::execute::{Quiet, execute};
-use crate::host::Host;
 use crate::os::Platform as _;
-use crate::plan::{
-    Action, Plan, Planned, activate, confirm, destroy, provisional, recover, rename,
-};
-use crate::survey::{Scope, Survey};
-use crate::zfs::sim::{NewPool, Sim};
-use crate::zfs::{DatasetName, Guard, Guid, SyncOp, Zfs as _};
+use crate::plan::{Action, Plan, confirm, provisional};
+use crate::zfs::{DatasetName, Guard, Guid, SyncOp};
 
 const DEBIAN: &str = "title Debian\nlinux /own/linux\ninitrd /own/initrd\n\
                       options root=ZFS=rpool/ROOT/debian ro quiet\n";
 
-fn dataset(name: &str) -> DatasetName {
-    format!("rpool/ROOT/{name}").parse().unwrap()
-}
-
-/// `debian` runs, by an entry made by hand; `new` and `other` are there.
-struct Machine {
-    sim: Sim,
-    directory: Utf8PathBuf,
-    _scratch: tempfile::TempDir,
-}
-
 impl Machine {
-    fn new() -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let directory = Utf8Path::from_path(scratch.path()).unwrap().join("machine");
-        let pool = NewPool {
-            name: "rpool".parse().unwrap(),
-            size: 1 << 30,
-        };
-        let sim = Sim::create(&directory, &[pool]).unwrap();
-        let set = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-            pairs.iter().map(owned).collect()
-        };
-        sim.create(
-            &"rpool/ROOT".parse().unwrap(),
-            &set(&[("canmount", "off"), ("mountpoint", "none")]),
-        )
-        .unwrap();
-        for name in ["debian", "new", "other"] {
-            let root = dataset(name);
-            sim.create(&root, &set(&[("canmount", "noauto"), ("mountpoint", "/")]))
-                .unwrap();
-            sim.with_files(&root, true, &mut |dir| {
-                stand_in::write_system(dir, None)?;
-                let wants = format!("etc/systemd/system/{WANTED}");
-                dir.create_dir_all(&wants)?;
-                dir.create_dir_all("usr/lib/beadm-rs")?;
-                let watch = program_of(&[object::elf::PT_LOAD]);
-                dir.write("usr/lib/beadm-rs/watch", watch)?;
-                dir.write(format!("etc/systemd/system/{CONFIRMS}"), "")?;
-                dir.symlink_contents(
-                    format!("/etc/systemd/system/{CONFIRMS}"),
-                    format!("{wants}/{CONFIRMS}"),
-                )
-            })
-            .unwrap();
-        }
-        sim.set_bootfs(&"rpool".parse().unwrap(), Some(&dataset("debian")))
-            .unwrap();
-        sim.reboot().unwrap();
-        let machine = Self {
-            sim,
-            directory,
-            _scratch: scratch,
-        };
-        machine.write("esp/EFI/systemd/systemd-bootx64.efi", "");
-        machine.write("esp/own/linux", "");
-        machine.write("esp/loader/loader.conf", "timeout 3\n");
-        machine.write("esp/loader/entries/debian.conf", DEBIAN);
-        machine.write("efi/LoaderInfo", "systemd-boot 257");
-        machine.write("efi/LoaderEntrySelected", "debian.conf");
-        machine
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.directory.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn host(&self) -> Host {
-        Host::of_simulation(self.sim.clone(), None)
-    }
-
-    fn survey(&self) -> Survey {
-        Survey::take(&self.host(), Scope::Change).unwrap()
-    }
-
-    fn state(&self) -> BootState {
-        self.survey().boot
-    }
-
-    fn next(&self) -> Option<String> {
-        Some(self.state().next?.leaf().to_owned())
-    }
-
-    fn plan(&self, act: &Act) -> Planned {
-        let survey = self.survey();
-        let host = self.host();
-        let loader = host.loader.as_ref();
-        let activated = |name: &str, once, no_trial| activate::Request {
-            name: name.parse().unwrap(),
-            once,
-            no_trial,
-        };
-        match act {
-            Act::Good(name) => activate::plan(&survey, loader, &activated(name, false, true)),
-            Act::Trial(name) => activate::plan(&survey, loader, &activated(name, false, false)),
-            Act::Once(name) => activate::plan(&survey, loader, &activated(name, true, false)),
-            Act::Failback => activate::plan_failback(&survey, loader),
-            Act::Destroy(name) => {
-                let request = destroy::Request {
-                    name: name.parse().unwrap(),
-                    force: false,
-                    keep_origin: false,
-                };
-                destroy::plan(&survey, loader, &request)
-            }
-            Act::Rename(old, new) => rename::plan(
-                &survey,
-                loader,
-                &old.parse().unwrap(),
-                &new.parse().unwrap(),
-            ),
-        }
-    }
-
-    fn carry_out(&self, plan: &Plan) -> Result<(), String> {
-        execute(&self.host(), plan, &Quiet, &AtomicBool::new(false))
-            .map_err(|failure| failure.to_string())
-    }
-
-    fn act(&self, act: &Act) {
-        let plan = self.plan(act).unwrap();
-        self.carry_out(&plan).unwrap();
-    }
-
-    fn refused(&self, act: &Act) -> String {
-        let refusal = self.plan(act).unwrap_err();
-        let remedy = refusal.remedy.clone().unwrap_or_default();
-        format!("{refusal}; {remedy}")
-    }
-
-    fn recover(&self) {
-        let survey = self.survey();
-        if let Some(plan) = recover::plan(&survey, self.host().loader.as_ref()).unwrap() {
-            self.carry_out(&plan).unwrap();
-        }
-        assert_eq!(self.survey().intent(), None);
-    }
-
-    /// The files on the partition and what is in them.
-    fn files(&self) -> BTreeMap<String, String> {
-        fn walk(from: &Utf8Path, root: &Utf8Path, files: &mut BTreeMap<String, String>) {
-            for entry in from.read_dir_utf8().unwrap() {
-                let path = entry.unwrap().into_path();
-                if path.is_dir() {
-                    walk(&path, root, files);
-                } else {
-                    let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
-                    files.insert(path.strip_prefix(root).unwrap().to_string(), text);
-                }
-            }
-        }
-        let root = self.directory.join("esp");
-        let mut files = BTreeMap::new();
-        walk(&root, &root, &mut files);
-        files
-    }
-
     fn entries(&self) -> Vec<String> {
         self.files()
             .into_keys()
             .filter_map(|file| file.strip_prefix("loader/entries/").map(str::to_owned))
             .collect()
-    }
-
-    fn guid(&self, name: &str) -> Guid {
-        self.survey().datasets[&dataset(name)].guid
-    }
-
-    /// A package changes what debian's initramfs is.
-    fn installs(&self, text: &str) {
-        let work = &mut |dir: &cap_std_ext::cap_std::fs::Dir| {
-            let boot = dir.open_dir("boot")?;
-            let initramfs = boot
-                .entries()?
-                .filter_map(Result::ok)
-                .map(|entry| entry.file_name())
-                .find(|name| name.to_string_lossy().starts_with("initrd"))
-                .unwrap();
-            let mut bytes = boot.read(&initramfs)?;
-            bytes.extend_from_slice(text.as_bytes());
-            boot.write(&initramfs, bytes)
-        };
-        self.sim.with_files(&dataset("debian"), true, work).unwrap();
-    }
-
-    fn kernel_updated(&self) -> Plan {
-        activate::plan_kernel(&self.survey(), self.host().loader.as_ref()).unwrap()
     }
 
     /// What systemd-boot does with an entry that has a counter.
@@ -227,13 +32,16 @@ impl Machine {
     }
 }
 
-enum Act {
-    Good(&'static str),
-    Trial(&'static str),
-    Once(&'static str),
-    Failback,
-    Destroy(&'static str),
-    Rename(&'static str, &'static str),
+/// systemd-boot started debian by an entry made by hand.
+fn machine() -> Machine {
+    let machine = Machine::new();
+    machine.write("esp/EFI/systemd/systemd-bootx64.efi", "");
+    machine.write("esp/own/linux", "");
+    machine.write("esp/loader/loader.conf", "timeout 3\n");
+    machine.write("esp/loader/entries/debian.conf", DEBIAN);
+    machine.write("efi/LoaderInfo", "systemd-boot 257");
+    machine.write("efi/LoaderEntrySelected", "debian.conf");
+    machine
 }
 
 fn loader_of(machine: &Machine) -> &'static str {
@@ -242,7 +50,7 @@ fn loader_of(machine: &Machine) -> &'static str {
 
 #[test]
 fn it_is_systemd_boot_only_where_its_entry_named_the_root_that_runs() {
-    let machine = Machine::new();
+    let machine = machine();
     assert_eq!(loader_of(&machine), "systemd-boot");
     let bootfs = "the pool's bootfs";
     // ZFSBootMenu, started by systemd-boot, or a root that bootfs names.
@@ -283,7 +91,7 @@ fn it_is_systemd_boot_only_where_its_entry_named_the_root_that_runs() {
 
 #[test]
 fn the_newest_activated_comes_first_and_the_users_own_entry_stays() {
-    let machine = Machine::new();
+    let machine = machine();
     assert_eq!(machine.next().as_deref(), Some("debian"));
     machine.act(&Act::Good("new"));
     let survey = machine.survey();
@@ -316,7 +124,7 @@ fn the_newest_activated_comes_first_and_the_users_own_entry_stays() {
 
 #[test]
 fn an_entry_without_its_kernel_is_in_nobodys_way() {
-    let machine = Machine::new();
+    let machine = machine();
     let file = format!("beadm-rs-{}-1.conf", machine.guid("new"));
     let text = "sort-key 0beadm-rs\nversion 1\nlinux /beadm-rs/gone/linux\n\
                 options root=ZFS=rpool/ROOT/new\n";
@@ -328,7 +136,7 @@ fn an_entry_without_its_kernel_is_in_nobodys_way() {
 
 #[test]
 fn a_kernel_that_is_installed_boots_and_nothing_else_is_activated_by_it() {
-    let machine = Machine::new();
+    let machine = machine();
     let updated = || {
         let plan = machine.kernel_updated();
         machine.carry_out(&plan).unwrap();
@@ -396,7 +204,7 @@ fn switches(machine: &Machine) -> Vec<String> {
 
 #[test]
 fn a_dead_mans_switch_goes_with_a_trial_and_with_its_end() {
-    let machine = Machine::new();
+    let machine = machine();
     let plan = machine.plan(&Act::Trial("new")).unwrap();
     assert_eq!(
         plan.notes,
@@ -443,7 +251,7 @@ fn a_dead_mans_switch_goes_with_a_trial_and_with_its_end() {
 
 #[test]
 fn a_confirmation_that_fails_leaves_the_trial_as_it_was() {
-    let machine = Machine::new();
+    let machine = machine();
     machine.act(&Act::Trial("new"));
     machine.counted_down(2, 1);
     let before = machine.files();
@@ -468,7 +276,7 @@ fn a_confirmation_that_fails_leaves_the_trial_as_it_was() {
 
 #[test]
 fn what_boots_once_has_a_switch_that_a_complete_boot_ends() {
-    let machine = Machine::new();
+    let machine = machine();
     machine.act(&Act::Once("new"));
     let once = format!("beadm-rs-{}-0.conf", machine.guid("new"));
     let (words, initrds) = switch_of(&machine, &once);
@@ -493,7 +301,7 @@ fn what_boots_once_has_a_switch_that_a_complete_boot_ends() {
 
 #[test]
 fn without_its_program_a_trial_has_no_switch_and_says_so() {
-    let machine = Machine::new();
+    let machine = machine();
     let remove = |name: &str| {
         let work =
             &mut |dir: &cap_std_ext::cap_std::fs::Dir| dir.remove_file("usr/lib/beadm-rs/watch");
@@ -538,7 +346,7 @@ fn without_its_program_a_trial_has_no_switch_and_says_so() {
 
 #[test]
 fn a_trial_is_first_until_its_tries_are_used_up() {
-    let machine = Machine::new();
+    let machine = machine();
     machine.act(&Act::Good("debian"));
     machine.act(&Act::Trial("new"));
     let survey = machine.survey();
@@ -584,7 +392,7 @@ fn a_trial_is_first_until_its_tries_are_used_up() {
 #[test]
 fn a_confirmed_trial_stays_whoever_took_its_counter() {
     for blessed in [false, true] {
-        let machine = Machine::new();
+        let machine = machine();
         machine.act(&Act::Good("debian"));
         machine.act(&Act::Trial("new"));
         machine.counted_down(2, 1);
@@ -621,7 +429,7 @@ fn a_confirmed_trial_stays_whoever_took_its_counter() {
 
 #[test]
 fn a_default_that_is_set_is_named_and_nothing_is_done() {
-    let machine = Machine::new();
+    let machine = machine();
     let before = machine.files();
     for act in [Act::Good("new"), Act::Trial("new")] {
         machine.write("esp/loader/loader.conf", "default debian.conf\n");
@@ -659,7 +467,7 @@ fn a_default_that_is_set_is_named_and_nothing_is_done() {
 
 #[test]
 fn what_cannot_be_booted_or_confirmed_is_refused() {
-    let machine = Machine::new();
+    let machine = machine();
     let files = |work: fn(&cap_std_ext::cap_std::fs::Dir) -> std::io::Result<()>| {
         machine
             .sim
@@ -694,7 +502,7 @@ fn what_cannot_be_booted_or_confirmed_is_refused() {
 
 #[test]
 fn what_boots_once_changes_nothing_about_what_boots_then() {
-    let machine = Machine::new();
+    let machine = machine();
     machine.act(&Act::Once("new"));
     let state = machine.state();
     assert_eq!(
@@ -720,7 +528,7 @@ fn what_boots_once_changes_nothing_about_what_boots_then() {
 
 #[test]
 fn a_destroyed_environment_leaves_nothing_and_a_renamed_one_is_known() {
-    let machine = Machine::new();
+    let machine = machine();
     machine
         .sim
         .with_files(&dataset("new"), true, &mut |dir| {
@@ -758,88 +566,21 @@ fn a_destroyed_environment_leaves_nothing_and_a_renamed_one_is_known() {
     );
 }
 
-/// Whether everything that is said agrees.
-fn agrees(machine: &Machine, old: &str, new: &Act, stopped: u64) {
-    let survey = machine.survey();
-    let next = machine.next();
-    let record = survey.trial().unwrap();
-    let trial = survey
-        .boot
-        .trial
-        .as_ref()
-        .map(|trial| trial.dataset.leaf().to_owned());
-    let pool = &survey.pools[&"rpool".parse().unwrap()];
-    let bootfs = pool.bootfs.as_ref().map(|name| name.leaf().to_owned());
-    let told = format!("stopped after {stopped}");
-    let is_new = match new {
-        Act::Good(name) => next.as_deref() == Some(*name),
-        Act::Trial(name) => trial.as_deref() == Some(*name),
-        Act::Once(name) => survey.boot.once == Some(dataset(name)),
-        _ => false,
-    };
-    match (new, is_new) {
-        (Act::Good(name), true) => {
-            assert_eq!(bootfs.as_deref(), Some(*name), "{told}");
-            assert_eq!(survey.last_good(), Some(machine.guid(name)), "{told}");
-            assert_eq!(record, None, "{told}");
-        }
-        (Act::Trial(name), true) => {
-            assert_eq!(next.as_deref(), Some(*name), "{told}");
-            assert_eq!(record.unwrap().target, machine.guid(name), "{told}");
-            assert_eq!(bootfs.as_deref(), Some(old), "{told}");
-        }
-        _ => {
-            assert_eq!(next.as_deref(), Some(old), "{told}");
-            assert_eq!(bootfs.as_deref(), Some(old), "{told}");
-            assert_eq!(record, None, "{told}");
-            assert_eq!(trial, None, "{told}");
-        }
-    }
-    assert!(
-        machine.entries().iter().all(|file| file.ends_with(".conf")),
-        "{told}"
-    );
-}
-
 #[test]
 fn wherever_it_is_stopped_the_loader_and_the_pool_agree() {
-    for new in [Act::Good("new"), Act::Trial("new"), Act::Once("new")] {
-        let mut stopped = 0;
-        loop {
-            let machine = Machine::new();
-            if stopped % 2 == 1 {
-                // Once with another tool's entry first, once with one of its own.
-                machine.act(&Act::Good("debian"));
-            }
-            let plan = machine.plan(&new).unwrap();
-            machine.sim.fail_after(stopped);
-            let done = machine.carry_out(&plan);
-            machine.sim.resume();
-            let meanwhile = machine.next().unwrap();
-            assert!(
-                ["debian", "new"].contains(&meanwhile.as_str()),
-                "{meanwhile}"
-            );
-            machine.recover();
-            agrees(&machine, "debian", &new, stopped);
-            // Nothing is in the way of doing it again, or of the contrary.
-            machine.act(&new);
-            machine.act(&Act::Good("debian"));
-            assert_eq!(machine.next().as_deref(), Some("debian"));
-            if done.is_ok() {
-                break;
-            }
-            stopped += 1;
-        }
-        assert!(stopped > 5, "{stopped}");
-    }
+    stopped_anywhere(machine, |machine, told| {
+        assert!(
+            machine.entries().iter().all(|file| file.ends_with(".conf")),
+            "{told}"
+        );
+    });
 }
 
 #[test]
 fn an_interrupted_end_or_renaming_is_completed() {
     for new in [Act::Destroy("new"), Act::Rename("new", "newer")] {
         for stopped in 0.. {
-            let machine = Machine::new();
+            let machine = machine();
             machine.act(&Act::Good("new"));
             machine.act(&Act::Good("debian"));
             let guid = machine.guid("new");
@@ -870,7 +611,7 @@ fn an_interrupted_end_or_renaming_is_completed() {
 #[test]
 fn wherever_the_copy_of_a_kernel_is_stopped_one_boots_and_the_next_copies_it() {
     for stopped in 0.. {
-        let machine = Machine::new();
+        let machine = machine();
         machine.act(&Act::Good("debian"));
         machine.installs("newer");
         let plan = machine.kernel_updated();

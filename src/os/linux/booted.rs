@@ -8,7 +8,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::Linux;
 use crate::os::{Booted, Error, Result};
-use crate::sys::command;
 
 /// The message of the day, for what pam_motd(8) and others show at a login.
 const MOTD: &str = "motd.d/beadm-rs";
@@ -55,7 +54,6 @@ impl Linux {
 
 /// Asks init for a reboot, with all that a shutdown does; returns at once.
 pub(super) fn reboot() -> Result<()> {
-    const ATTEMPTED: &str = "reboot the machine";
     // sd_booted(3).
     let systemd = Utf8Path::new("/run/systemd/system").is_dir();
     let (program, arguments) = if systemd {
@@ -63,19 +61,8 @@ pub(super) fn reboot() -> Result<()> {
     } else {
         ("shutdown", ["-r", "now"].as_slice())
     };
-    let path = command::find(program).ok_or_else(|| Error::Unexpected {
-        attempted: ATTEMPTED.to_owned(),
-        detail: format!("there is no {program}"),
-    })?;
     let arguments: Vec<String> = arguments.iter().map(|word| (*word).to_owned()).collect();
-    let finished = command::run(&path, &arguments, None).map_err(Error::io(ATTEMPTED))?;
-    if finished.status.success() {
-        return Ok(());
-    }
-    Err(Error::Unexpected {
-        attempted: ATTEMPTED.to_owned(),
-        detail: format!("{program}: {} ({})", finished.stderr, finished.status),
-    })
+    super::succeed("reboot the machine", program, &arguments)
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ const PLACES: [&str; 3] = ["efi", "boot/efi", "boot"];
 struct Fat {
     directory: Utf8PathBuf,
     source: String,
+    /// Major and minor, with a colon.
+    number: String,
     readonly: bool,
 }
 
@@ -40,7 +42,9 @@ fn fats(mountinfo: &str) -> Vec<Fat> {
             continue;
         };
         let mut before = before.split(' ');
-        let (Some(directory), Some(options)) = (before.nth(4), before.next()) else {
+        let (Some(number), Some(directory), Some(options)) =
+            (before.nth(2), before.nth(1), before.next())
+        else {
             continue;
         };
         let plain = |field: &str| String::from_utf8(unescape(field.as_bytes())).ok();
@@ -57,10 +61,25 @@ fn fats(mountinfo: &str) -> Vec<Fat> {
         found.push(Fat {
             directory,
             source,
+            number: number.to_owned(),
             readonly: says(options) || after.next().is_some_and(says),
         });
     }
     found
+}
+
+/// Where sysfs has block devices by their numbers.
+const DEVICES: &str = "/sys/dev/block";
+
+/// Whether a block device, or the one that it is a partition of, is put together
+/// from others: such have `md` or `dm` in sysfs
+/// (Documentation/ABI/testing/sysfs-block-dm; Documentation/admin-guide/md.rst).
+fn is_layered(devices: &Utf8Path, number: &str) -> bool {
+    let Ok(device) = devices.join(number).canonicalize_utf8() else {
+        return false;
+    };
+    let parts = ["md", "dm", "../md", "../dm"];
+    parts.iter().any(|part| device.join(part).is_dir())
 }
 
 /// The identity of the partition a device file is.
@@ -106,6 +125,7 @@ pub(super) fn partitions(
             uuid: uuid_of(&fat.source),
             free: space.f_bavail.saturating_mul(space.f_frsize),
             readonly: fat.readonly,
+            layered: is_layered(Utf8Path::new(DEVICES), &fat.number),
             dir,
         });
     }
@@ -118,12 +138,17 @@ pub(super) fn open_partition(directory: &Utf8Path) -> Result<Dir> {
 }
 
 /// Everything written to the file system is on the disk afterwards: FAT has no
-/// order of its own between a directory and what is in it.
+/// order of its own between a directory and what is in it. Of FAT, syncfs(2) leaves
+/// what is written in the disk's cache (`fat_sops` has no `sync_fs`); fsync(2) of
+/// anything on it flushes that (`fat_file_fsync`).
 pub(super) fn make_durable(dir: &Dir) -> Result<()> {
     // A `Dir` is opened by its place alone (O_PATH), and that cannot be synchronized.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(dir, ".", flags, Mode::empty())
-        .and_then(rustix::fs::syncfs)
+        .and_then(|directory| {
+            rustix::fs::syncfs(&directory)?;
+            rustix::fs::fsync(&directory)
+        })
         .map_err(Error::io("write the loader's partition to the disk"))
 }
 
@@ -186,6 +211,25 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(directory.path(), ambient_authority()).unwrap();
         make_durable(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_partition_of_a_raid_is_on_a_raid() {
+        let directory = tempfile::tempdir().unwrap();
+        let sys = Utf8Path::from_path(directory.path()).unwrap();
+        for device in ["vda/vda1", "md0/md", "md1/md", "md1/md1p1", "dm-0/dm"] {
+            fs::create_dir_all(sys.join(device)).unwrap();
+        }
+        for (number, device, layered) in [
+            ("8:1", "vda/vda1", false),
+            ("9:0", "md0", true),
+            ("259:0", "md1/md1p1", true),
+            ("253:0", "dm-0", true),
+        ] {
+            std::os::unix::fs::symlink(sys.join(device), sys.join(number)).unwrap();
+            assert_eq!(is_layered(sys, number), layered, "{device}");
+        }
+        assert!(!is_layered(sys, "1:1"));
     }
 
     #[test]

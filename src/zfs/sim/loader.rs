@@ -1,7 +1,9 @@
 //! The simulated machine's loader partition and firmware variables, where its
 //! directory has them: `DIR/esp/` is mounted, and `DIR/efi/NAME` is what a
-//! variable says. `DIR/esp.free`, if there, says how many bytes are free;
-//! `DIR/watched` is the dead man's switch of this boot.
+//! variable says. `DIR/esp.free`, if there, says how many bytes are free, and
+//! `DIR/cmdline` what command line the kernel was started with. With
+//! `DIR/esp.layered` it is on a RAID. `DIR/watched` is the dead man's switch of
+//! this boot.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
@@ -19,8 +21,19 @@ impl Sim {
         Some(self.inner.store.directory.as_ref()?.join(name))
     }
 
-    pub(super) fn loader_partitions(&self) -> Result<Vec<LoaderPartition>> {
-        let Some(directory) = self.below("esp").filter(|directory| directory.is_dir()) else {
+    pub(super) fn command_line(&self) -> String {
+        let text = self.below("cmdline").map(std::fs::read_to_string);
+        text.and_then(std::result::Result::ok)
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
+    }
+
+    pub(super) fn loader_partitions(
+        &self,
+        named: Option<&Utf8Path>,
+    ) -> Result<Vec<LoaderPartition>> {
+        let place = named.map(Utf8Path::to_owned).or_else(|| self.below("esp"));
+        let Some(directory) = place.filter(|directory| directory.is_dir()) else {
             return Ok(Vec::new());
         };
         let said = self
@@ -33,6 +46,7 @@ impl Sim {
             uuid: None,
             free: said.unwrap_or(FREE),
             readonly: false,
+            layered: self.below("esp.layered").is_some_and(|path| path.exists()),
         }])
     }
 

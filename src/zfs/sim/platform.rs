@@ -312,6 +312,7 @@ impl Platform for Sim {
         }
         Facts {
             hostid,
+            command_line: self.command_line(),
             ..Facts::default()
         }
     }
@@ -319,9 +320,9 @@ impl Platform for Sim {
     fn partitions(
         &self,
         _root: &Utf8Path,
-        _named: Option<&Utf8Path>,
+        named: Option<&Utf8Path>,
     ) -> Result<Vec<LoaderPartition>> {
-        self.loader_partitions()
+        self.loader_partitions(named)
     }
 
     fn open_partition(&self, directory: &Utf8Path) -> Result<cap_std_ext::cap_std::fs::Dir> {
