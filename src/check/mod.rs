@@ -320,7 +320,13 @@ pub(crate) struct Bootable {
     pub kernel: Option<(OwnFile, OwnFile)>,
     /// It has the unit that confirms a trial, and starts it.
     pub confirms: bool,
+    /// It has a beadm-rs that ends the dead man's switch of its boot.
+    pub disarms: bool,
 }
+
+/// Where the program of the switch is in a system that has it: its beadm-rs ends
+/// what it has itself. An older one would confirm, and be restarted all the same.
+const WATCH: [&str; 2] = ["usr/lib/beadm-rs/watch", "usr/local/lib/beadm-rs/watch"];
 
 /// Where systemd looks for the units of a system.
 const UNITS: [&str; 3] = [
@@ -367,6 +373,7 @@ pub(crate) fn bootable(
     let mut found = Bootable {
         kernel: None,
         confirms: false,
+        disarms: false,
     };
     platform.with_each(&datasets, &mut |dirs| {
         let parts = placed
@@ -378,6 +385,7 @@ pub(crate) fn bootable(
         found.confirms = UNITS
             .iter()
             .any(|place| tree.file(format!("{place}/{WANTED}/{CONFIRMS}")).is_some());
+        found.disarms = found.confirms && WATCH.iter().any(|program| tree.file(program).is_some());
         let own = |entry: &tree::Entry| -> io::Result<Option<OwnFile>> {
             let (Some(part), Some(file)) = (tree.part_of(entry), tree.open(&entry.path)) else {
                 return Ok(None);
