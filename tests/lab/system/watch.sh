@@ -77,18 +77,8 @@ GUEST
 ) || return
 
 SCENARIO_FIRMWARE=own_loader_watched
-stage modules 900 < <(watched_job <<'GUEST'
-went_back unready "its one try was used up and it was not confirmed"
-# Its initramfs has what mounts the root; nothing else is found afterwards.
-next moduleless 75 --no-check <<'CHANGE'
-rm -r "$root/usr/lib/modules"
-CHANGE
-finish poweroff
-GUEST
-) || return
-
 stage health 900 < <(watched_job <<'GUEST'
-went_back moduleless "its one try was used up and it was not confirmed"
+went_back unready "its one try was used up and it was not confirmed"
 next unhealthy 240 <<'CHANGE'
 mkdir -p "$root/etc/beadm-rs/health.d/required.d"
 printf '#!/bin/sh\nexit 1\n' >"$root/etc/beadm-rs/health.d/required.d/never"
