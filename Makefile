@@ -10,6 +10,7 @@ BASHCOMPDIR ?= $(PREFIX)/share/bash-completion/completions
 ZSHCOMPDIR ?= $(PREFIX)/share/zsh/site-functions
 FISHCOMPDIR ?= $(PREFIX)/share/fish/vendor_completions.d
 DOCDIR ?= $(PREFIX)/share/doc/beadm-rs
+LIBDIR ?= $(PREFIX)/lib/beadm-rs
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 KERNELDIR ?= $(PREFIX)/lib/kernel
 SYSCONFDIR ?= /etc
@@ -17,8 +18,10 @@ SYSCONFDIR ?= /etc
 DRACUTDIR ?= /usr/lib/dracut
 
 CARGO ?= cargo
-# A program built elsewhere is installed as it is: make install BINARY=FILE.
+# Programs built elsewhere are installed as they are: make install BINARY=FILE WATCH=FILE.
 BINARY ?= $(or $(CARGO_TARGET_DIR),target)/release/beadm-rs
+# The dead man's switch. It runs where there is no library yet: linked statically.
+WATCH ?= $(or $(CARGO_TARGET_DIR),target)/watch/beadm-rs-watch
 
 # One hook under four names.
 HOOKS = \
@@ -33,6 +36,7 @@ DRACUT := $(notdir $(wildcard dist/dracut/90beadm-rs/*))
 # MODE:SOURCE:TARGET of every file.
 FILES = \
 	0755:$(BINARY):$(SBINDIR)/beadm-rs \
+	0755:$(WATCH):$(LIBDIR)/watch \
 	0644:man/beadm-rs.8:$(MANDIR)/man8/beadm-rs.8 \
 	0644:completions/beadm-rs.bash:$(BASHCOMPDIR)/beadm-rs \
 	0644:completions/_beadm-rs:$(ZSHCOMPDIR)/_beadm-rs \
@@ -48,13 +52,16 @@ FILES = \
 # The program under the name by which it is systemd's generator.
 GENERATOR = $(SYSTEMDDIR)/system-generators/beadm-rs-generator
 
-all: $(BINARY)
+all: $(BINARY) $(WATCH)
 
-# Made only where it is not there, so that root installs what somebody else has built.
+# Made only where they are not there, so that root installs what somebody else has built.
 $(BINARY):
 	$(CARGO) build --release --locked
 
-install: $(BINARY)
+$(WATCH):
+	$(CARGO) rustc --profile watch --locked -p beadm-rs-watch -- -C target-feature=+crt-static
+
+install: $(BINARY) $(WATCH)
 	@set -e; for file in $(FILES); do \
 		mode=$${file%%:*} rest=$${file#*:}; source=$${rest%%:*} target=$(DESTDIR)$${rest#*:}; \
 		install -D -m "$$mode" "$$source" "$$target"; \
@@ -67,7 +74,7 @@ install: $(BINARY)
 uninstall:
 	@set -e; for file in $(FILES); do rm -f "$(DESTDIR)$${file##*:}"; done
 	@rm -f "$(DESTDIR)$(GENERATOR)"
-	@for dir in "$(DESTDIR)$(DRACUTDIR)/modules.d/90beadm-rs" "$(DESTDIR)$(DOCDIR)"; do \
+	@for dir in "$(DESTDIR)$(DRACUTDIR)/modules.d/90beadm-rs" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(LIBDIR)"; do \
 		[ ! -d "$$dir" ] || rmdir --ignore-fail-on-non-empty "$$dir"; done
 
 .PHONY: all install uninstall

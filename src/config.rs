@@ -7,6 +7,7 @@
 //! esp = "/boot/efi"    # where the loader's partition is mounted; found by itself
 //! mirrors = []         # where further partitions are mounted that get the same files
 //! tries = 3            # how often a trial is booted before the last good one
+//! watch = 300          # after how long a trial that is not confirmed restarts, seconds; 0: never
 //!
 //! [health]
 //! timeout = 60         # how long a health check may take, seconds
@@ -92,10 +93,21 @@ pub struct Boot {
     /// How often a trial is booted before the last good one returns.
     #[serde(deserialize_with = "tries")]
     pub tries: u32,
+    /// How long a boot on trial, or for once, may take until the dead man's switch
+    /// restarts the machine, seconds; 0 for none.
+    #[serde(deserialize_with = "watch")]
+    pub watch: u64,
 }
 
 /// How often a trial is booted where nothing else is said.
 pub const TRIES: u32 = 3;
+
+/// How long a boot on trial may take where nothing else is said, seconds.
+pub const WATCH: u64 = 300;
+
+/// Within less no machine is up, and a switch that ends what works is worse than
+/// none; after more than a day nobody waits for it, seconds.
+const WATCHES: std::ops::RangeInclusive<u64> = 30..=86_400;
 
 /// More tries than this are no trial any more.
 const MOST_TRIES: u32 = 99;
@@ -107,6 +119,7 @@ impl Default for Boot {
             esp: None,
             mirrors: Vec::new(),
             tries: TRIES,
+            watch: WATCH,
         }
     }
 }
@@ -133,6 +146,19 @@ fn tries<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Er
     } else {
         Err(serde::de::Error::custom(format!(
             "tries is {tries}, and can be 1 to {MOST_TRIES}"
+        )))
+    }
+}
+
+fn watch<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    if seconds == 0 || WATCHES.contains(&seconds) {
+        Ok(seconds)
+    } else {
+        Err(serde::de::Error::custom(format!(
+            "watch is {seconds}, and can be 0 (never) or {} to {} seconds",
+            WATCHES.start(),
+            WATCHES.end()
         )))
     }
 }
@@ -222,18 +248,18 @@ mod tests {
         }
         let boot = Config::default().boot;
         assert_eq!(
-            (boot.loader, boot.esp, boot.tries),
-            (LoaderName::Auto, None, 3)
+            (boot.loader, boot.esp, boot.tries, boot.watch),
+            (LoaderName::Auto, None, 3, 300)
         );
     }
 
     #[test]
     fn what_is_said_is_followed() {
-        let text = "[boot]\nloader = \"systemd-boot\"\nesp = \"/boot/efi\"\ntries = 1\n";
+        let text = "[boot]\nloader = \"systemd-boot\"\nesp = \"/boot/efi\"\ntries = 1\nwatch = 0\n";
         let boot = Config::parse(text).unwrap().boot;
         assert_eq!(boot.loader, LoaderName::SystemdBoot);
         assert_eq!(boot.esp.as_deref(), Some(Utf8Path::new("/boot/efi")));
-        assert_eq!(boot.tries, 1);
+        assert_eq!((boot.tries, boot.watch), (1, 0));
         let health = Config::parse("[health]\ntimeout = 5").unwrap().health;
         assert_eq!(health.timeout(), Duration::from_secs(5));
     }
@@ -246,6 +272,8 @@ mod tests {
             ("[boot]\nloader = \"lilo\"\n", "`lilo`"),
             ("[boot]\ntries = 0\n", "tries is 0"),
             ("[boot]\ntries = 100\n", "tries is 100"),
+            ("[boot]\nwatch = 29\n", "watch is 29"),
+            ("[boot]\nwatch = 86401\n", "watch is 86401"),
             ("[boot]\nesp = \"boot\"\n", "esp is boot"),
             ("[boot]\nmirrors = [\"efi2\"]\n", "efi2 in mirrors"),
             (

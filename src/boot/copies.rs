@@ -18,6 +18,7 @@ use crate::survey::Survey;
 use crate::zfs::{Dataset, Guid};
 
 use super::Switch;
+use super::watch::{self, Watch, is_archive};
 
 /// Where this program's copies are, from the partition's root.
 pub(super) const IMAGES: &str = "beadm-rs";
@@ -69,6 +70,9 @@ pub(super) struct Store {
     pub layered: bool,
     /// The copies that are there, by their directory's name, and their bytes.
     pub images: BTreeMap<String, u64>,
+    /// The files of dead man's switches that are there beside them, by name,
+    /// finished or not.
+    pub switches: Vec<String>,
 }
 
 /// An environment's copies, and what makes them.
@@ -77,6 +81,19 @@ pub(super) struct Copied {
     pub image: String,
     /// The steps.
     pub steps: Vec<Step>,
+    /// The dead man's switch it gets; its file is among what the steps make.
+    pub watch: Option<Watch>,
+    /// What an administrator has to know about that.
+    pub notes: Vec<String>,
+}
+
+/// How an environment is to boot by its copies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purpose {
+    /// For good, on trial, once.
+    pub switch: Switch,
+    /// How long what is not for good may take, seconds; 0 for as long as it does.
+    pub watch: u64,
 }
 
 impl Store {
@@ -86,8 +103,10 @@ impl Store {
     /// Where the copies' directory is there and cannot be read.
     pub(super) fn of(partition: &LoaderPartition) -> Result<Self> {
         let attempted = Error::io(format!("read {}", partition.directory.join(IMAGES)));
-        let images = names(&partition.dir, IMAGES)
-            .map_err(attempted)?
+        let copies = names(&partition.dir, IMAGES).map_err(attempted)?;
+        let switches = copies.iter().filter(|name| is_archive(name));
+        let switches = switches.cloned().collect();
+        let images = copies
             .into_iter()
             .filter(|name| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()))
             .map(|name| {
@@ -106,6 +125,7 @@ impl Store {
             readonly: partition.readonly,
             layered: partition.layered,
             images,
+            switches,
         })
     }
 
@@ -152,17 +172,22 @@ impl Store {
         (!files.is_empty()).then(|| Step::new(name, self.remove(files)))
     }
 
-    /// The files of the copies that are not needed.
+    /// The files of the copies, and of dead man's switches, that are not needed.
     pub(super) fn unneeded(&self, needed: &BTreeSet<&str>) -> Vec<Utf8PathBuf> {
-        self.images
-            .keys()
+        let switches = self.switches.iter();
+        let switches = switches
+            .filter(|name| !needed.contains(name.as_str()))
+            .map(|name| Utf8Path::new(IMAGES).join(name));
+        let images = self.images.keys();
+        images
             .filter(|image| !needed.contains(image.as_str()))
             .flat_map(|image| files(image))
+            .chain(switches)
             .collect()
     }
 
     /// The copies of an environment's kernel and initramfs, which boot it by
-    /// `loader`, on trial or not. `orphans` is what nothing needs; it goes first.
+    /// `loader`, and its dead man's switch. `orphans` is what nothing needs; it goes first.
     ///
     /// # Errors
     /// Why it cannot be booted by them.
@@ -171,7 +196,7 @@ impl Store {
         platform: &dyn Platform,
         survey: &Survey,
         environment: &BootEnvironment<'_>,
-        trial: bool,
+        purpose: Purpose,
         orphans: Vec<Utf8PathBuf>,
         said: Said<'_>,
     ) -> std::result::Result<Copied, Refusal> {
@@ -179,7 +204,7 @@ impl Store {
         let name = environment.name();
         let bootable = check::bootable(platform, survey, environment)
             .map_err(|error| Refusal::new(attempted, error))?;
-        if trial && !bootable.confirms {
+        if purpose.switch.tries().is_some() && !bootable.confirms {
             return Err(Refusal::new(
                 attempted,
                 format!("{CONFIRMS} is not enabled in {name}, so it could not confirm its trial"),
@@ -200,12 +225,16 @@ impl Store {
             )
             .remedy("install a kernel in it, with /boot in one of its datasets"));
         };
+        let fitted = watch::fitted(platform, purpose.watch, purpose.switch, bootable.disarms);
+        let notes = watch::notes(platform, &fitted);
+        let watch = fitted.ok().flatten();
         let image = image_name(&kernel, &initramfs);
         let bytes = kernel.size + initramfs.size;
         let is_there = self.images.get(&image) == Some(&bytes);
         let orphans: Vec<Utf8PathBuf> = orphans
             .into_iter()
             .filter(|file| !file.as_str().contains(&image))
+            .filter(|file| watch.as_ref().is_none_or(|watch| watch.file != *file))
             .collect();
         let freed: u64 = self
             .images
@@ -213,7 +242,12 @@ impl Store {
             .filter(|(name, _)| orphans.iter().any(|file| file.as_str().contains(*name)))
             .map(|(_, bytes)| bytes)
             .sum();
-        let needed = if is_there { 0 } else { bytes } + SLACK;
+        let new_watch = watch.as_ref().filter(|watch| {
+            let name = watch.file.file_name();
+            !self.switches.iter().any(|there| name == Some(there))
+        });
+        let more = new_watch.map_or(0, |watch| watch.bytes);
+        let needed = if is_there { 0 } else { bytes } + more + SLACK;
         if needed > self.free + freed {
             return Err(Refusal::new(
                 attempted,
@@ -246,7 +280,18 @@ impl Store {
             });
             steps.push(Step::new(step, copy).undone_by(undo.clone()));
         }
-        Ok(Copied { image, steps })
+        if let Some(watch) = &watch {
+            let begun = Utf8PathBuf::from(format!("{}.new", watch.file));
+            let undo = new_watch.map(|new| self.remove(vec![begun, new.file.clone()]));
+            let put = watch.step(&self.directory);
+            steps.push(put.undone_by(undo.into_iter().collect()));
+        }
+        Ok(Copied {
+            image,
+            steps,
+            watch,
+            notes,
+        })
     }
 }
 

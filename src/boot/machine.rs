@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::BootState;
+use super::watch::program_of;
 use crate::check::{CONFIRMS, WANTED, stand_in};
 use crate::execute::{Quiet, execute};
 use crate::host::Host;
@@ -54,6 +55,9 @@ impl Machine {
                 stand_in::write_system(dir, None)?;
                 let wants = format!("etc/systemd/system/{WANTED}");
                 dir.create_dir_all(&wants)?;
+                dir.create_dir_all("usr/lib/beadm-rs")?;
+                let watch = program_of(&[object::elf::PT_LOAD]);
+                dir.write("usr/lib/beadm-rs/watch", watch)?;
                 dir.write(format!("etc/systemd/system/{CONFIRMS}"), "")?;
                 dir.symlink_contents(
                     format!("/etc/systemd/system/{CONFIRMS}"),

@@ -197,6 +197,10 @@ impl Loader for Mirrored {
         Ok(self.followed(steps))
     }
 
+    fn notes(&self) -> Vec<String> {
+        self.inner.notes()
+    }
+
     fn cancel_once(&self) -> Option<Step> {
         self.inner.cancel_once()
     }

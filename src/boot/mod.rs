@@ -6,6 +6,7 @@
 //! [`Loader::stage`] and [`Loader::commit`]: the places in the plan of an
 //! activation are the same: [`SystemdBoot`]. [`find`] says which one it is.
 
+mod archive;
 mod command_line;
 mod copies;
 pub mod grub;
@@ -14,6 +15,7 @@ mod machine;
 mod mirrored;
 mod place;
 mod systemd_boot;
+pub(crate) mod watch;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use serde::{Deserialize, Serialize};
@@ -69,6 +71,17 @@ pub enum Switch {
     },
     /// At the next boot, and only then.
     Once,
+}
+
+impl Switch {
+    /// How many times it is tried, where it is.
+    #[must_use]
+    pub fn tries(self) -> Option<u32> {
+        match self {
+            Self::Trial { tries } => Some(tries),
+            Self::Good | Self::Once => None,
+        }
+    }
 }
 
 /// The steps by which a loader forgets an environment that goes.
@@ -195,6 +208,12 @@ pub trait Loader: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// What is to be told about the switch its steps were made for last: what a
+    /// machine that hangs does.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The step that takes back what was set to boot once; `None` where that was
     /// set by something else.
     fn cancel_once(&self) -> Option<Step> {
@@ -235,13 +254,16 @@ pub fn find(
         }
         said => said,
     };
-    let (esp, tries) = (partitions.first.clone(), config.tries);
+    let (esp, tries, watch) = (partitions.first.clone(), config.tries, config.watch);
     match name {
         LoaderName::SystemdBoot => {
-            let loader = SystemdBoot::new(platform, altroot, esp, tries);
+            let loader = SystemdBoot::new(platform, altroot, esp, tries, watch);
             Mirrored::around(loader, partitions)
         }
-        LoaderName::Grub => Mirrored::around(Grub::new(platform, altroot, esp, tries), partitions),
+        LoaderName::Grub => {
+            let loader = Grub::new(platform, altroot, esp, tries, watch);
+            Mirrored::around(loader, partitions)
+        }
         LoaderName::Bootfs | LoaderName::Auto => Box::new(Bootfs),
     }
 }

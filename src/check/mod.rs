@@ -144,11 +144,24 @@ fn outside(host: &Host, found: &mut Findings) {
     }
 }
 
-/// GRUB starts what runs by its name, and this program has no part in it.
-fn not_taken_over(host: &Host, found: &mut Findings) {
+/// Whether GRUB starts what runs by its name, and this program has no part in it:
+/// nothing that is activated is booted then.
+#[must_use]
+pub fn grub_not_taken_over(host: &Host) -> bool {
     // Whoever says which loader it is knows what that does.
     let is_said = host.config.boot.loader != LoaderName::Auto;
-    if !is_said && !host.loader.copies() && names_what_runs(host.platform.as_ref()) {
+    // Whether it is taken over is for root to see.
+    let seen = || {
+        host.platform
+            .partitions(Utf8Path::new("/"), host.config.boot.esp.as_deref())
+    };
+    let is_followed = is_said || host.loader.copies() || seen().is_err();
+    host.altroot.is_none() && !is_followed && names_what_runs(host.platform.as_ref())
+}
+
+/// GRUB that was not taken over.
+fn not_taken_over(host: &Host, found: &mut Findings) {
+    if grub_not_taken_over(host) {
         found.add(
             &GRUB_NOT_TAKEN_OVER,
             "GRUB started this machine by an entry that names its root, and does so again \
@@ -307,7 +320,13 @@ pub(crate) struct Bootable {
     pub kernel: Option<(OwnFile, OwnFile)>,
     /// It has the unit that confirms a trial, and starts it.
     pub confirms: bool,
+    /// It has a beadm-rs that ends the dead man's switch of its boot.
+    pub disarms: bool,
 }
+
+/// Where the program of the switch is in a system that has it: its beadm-rs ends
+/// what it has itself. An older one would confirm, and be restarted all the same.
+const WATCH: [&str; 2] = ["usr/lib/beadm-rs/watch", "usr/local/lib/beadm-rs/watch"];
 
 /// Where systemd looks for the units of a system.
 const UNITS: [&str; 3] = [
@@ -354,6 +373,7 @@ pub(crate) fn bootable(
     let mut found = Bootable {
         kernel: None,
         confirms: false,
+        disarms: false,
     };
     platform.with_each(&datasets, &mut |dirs| {
         let parts = placed
@@ -365,6 +385,7 @@ pub(crate) fn bootable(
         found.confirms = UNITS
             .iter()
             .any(|place| tree.file(format!("{place}/{WANTED}/{CONFIRMS}")).is_some());
+        found.disarms = found.confirms && WATCH.iter().any(|program| tree.file(program).is_some());
         let own = |entry: &tree::Entry| -> io::Result<Option<OwnFile>> {
             let (Some(part), Some(file)) = (tree.part_of(entry), tree.open(&entry.path)) else {
                 return Ok(None);

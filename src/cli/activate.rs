@@ -8,6 +8,7 @@ use serde_json::json;
 use super::completions::environments;
 use super::context::Context;
 use super::output;
+use super::watched;
 use crate::be::BeName;
 use crate::boot::grub::not_held;
 use crate::check;
@@ -105,7 +106,7 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         no_trial: args.no_trial,
     };
     let around = activate::around(&request.name);
-    context.change_and_report("activate", &around, |survey| {
+    context.switch_and_report("activate", &around, |survey| {
         let plan = activate::plan(survey, context.host.loader.as_ref(), &request)?;
         if args.no_check {
             return Ok(plan);
@@ -145,6 +146,11 @@ pub(super) fn checked(
     let Some(environment) = survey.environment(name).filter(|_| !plan.steps.is_empty()) else {
         return Ok(plan);
     };
+    if check::grub_not_taken_over(&context.host) {
+        let note = "GRUB started this machine by an entry that names its root, and does so again \
+                    whatever is activated; beadm-rs init has it boot by a menu of beadm-rs";
+        plan.notes.push(note.to_owned());
+    }
     if !context.is_root() {
         let note = format!("whether {name} can boot was not looked at: only root can");
         plan.notes.push(note);
@@ -180,7 +186,11 @@ pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Re
         },
         |_| None,
     )?;
-    context.report("failback", &report)
+    context.report("failback", &report)?;
+    if watched::settle(context)? {
+        context.warn(watched::ENDED);
+    }
+    Ok(())
 }
 
 pub(super) fn run_kernel(context: &Context) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::context::{Context, warn};
 use super::error::Trouble;
 use super::progress::Bar;
+use super::watched;
 use crate::execute::execute;
 use crate::os::linux::Linux;
 use crate::os::{Booted, Platform as _};
@@ -74,7 +75,9 @@ fn look_after(context: &Context) -> Result<Booted, Trouble> {
         }
         survey => survey?,
     };
-    if !survey.has_records() {
+    // Its end is a service that is not started where there are no records.
+    let is_watched = context.host.platform.is_watched();
+    if !survey.has_records() && !is_watched {
         context.warn("there are no records of beadm-rs: nothing to do");
         return Ok(Booted::default());
     }
@@ -97,6 +100,9 @@ fn look_after(context: &Context) -> Result<Booted, Trouble> {
         put_right(context, &survey);
     }
     let survey = Survey::take(&context.host, Scope::Names)?;
+    if is_watched && !watched::is_once(context) && watched::settle(context)? {
+        context.warn(watched::ENDED);
+    }
     let running = survey.running();
     let trial = survey.trial().ok().flatten();
     let message = match (survey.fell_back().ok().flatten(), &trial) {
@@ -111,8 +117,7 @@ fn look_after(context: &Context) -> Result<Booted, Trouble> {
     };
     Ok(Booted {
         records: true,
-        trial: trial
-            .is_some_and(|trial| running.is_some_and(|running| running.guid() == trial.target)),
+        trial: watched::is_tried(&survey),
         message,
     })
 }

@@ -2,6 +2,7 @@
 
 use super::context::{Context, Report};
 use super::error::Trouble;
+use super::watched;
 use crate::host::Host;
 use crate::plan::confirm;
 use crate::survey::Survey;
@@ -47,7 +48,8 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
                 "it was rejected with 'beadm-rs confirm --reject'",
             )
         };
-        let report = context.change(look, rejected, |_| None)?;
+        let mut report = context.change(look, rejected, |_| None)?;
+        settle(context, &mut report)?;
         let changed = report.done && !report.plan.steps.is_empty();
         context.report("confirm", &report)?;
         if args.reboot && changed && runs_on(context)? {
@@ -55,9 +57,24 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let mut report = context.change(look, |survey| confirm::plan(survey, loader), |_| None)?;
+    let confirmed = context.change(look, |survey| confirm::plan(survey, loader), |_| None);
+    let mut report = confirmed.inspect_err(|_| {
+        // What runs may be none of it: a boot for once, while another is being tried.
+        if let Err(trouble) = watched::settle(context) {
+            context.warn(&trouble.to_string());
+        }
+    })?;
+    settle(context, &mut report)?;
     promote(context, &mut report);
     context.report("confirm", &report)
+}
+
+/// Ends the dead man's switch of this boot, where its trial is over.
+fn settle(context: &Context, report: &mut Report) -> Result<(), Trouble> {
+    if watched::settle(context)? {
+        report.plan.notes.push(watched::ENDED.to_owned());
+    }
+    Ok(())
 }
 
 /// Whether something else runs than what boots next.

@@ -12,6 +12,7 @@ use super::error::Trouble;
 use super::interruption::Interruption;
 use super::output;
 use super::progress::Bar;
+use super::watched;
 use crate::execute::execute;
 use crate::host::Host;
 use crate::os::Lock;
@@ -274,6 +275,24 @@ impl Context {
         let look = |host: &Host| Ok(Survey::around(host, around)?);
         let report = self.change(look, plan, |_| None)?;
         self.report(what, &report)
+    }
+
+    /// The same for what decides which environment boots: what runs is not being
+    /// tried any more, where something else is from now on, or nothing.
+    ///
+    /// # Errors
+    /// As [`Context::change`].
+    pub fn switch_and_report(
+        &self,
+        what: &str,
+        around: &Around,
+        plan: impl Fn(&Survey) -> Planned,
+    ) -> anyhow::Result<()> {
+        self.change_and_report(what, around, plan)?;
+        if watched::settle(self)? {
+            self.warn(watched::ENDED);
+        }
+        Ok(())
     }
 }
 

@@ -27,6 +27,7 @@ mod rollback;
 mod run;
 mod snapshot;
 mod status;
+mod watched;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -8,6 +8,7 @@ mod loader;
 mod private;
 mod run;
 mod tree;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -480,6 +481,22 @@ impl Platform for Linux {
 
     fn make_durable(&self, partition: &Dir) -> Result<()> {
         loader::make_durable(partition)
+    }
+
+    fn watch_program(&self) -> Result<Option<Vec<u8>>> {
+        watch::program()
+    }
+
+    fn has_watchdog(&self) -> bool {
+        watch::has_watchdog("/sys/class/watchdog".into())
+    }
+
+    fn is_watched(&self) -> bool {
+        Self::is_watched(self)
+    }
+
+    fn end_watch(&self) -> Result<bool> {
+        self.end_switch()
     }
 
     fn variable(&self, name: &str) -> Option<String> {

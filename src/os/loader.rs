@@ -73,6 +73,15 @@ pub enum LoaderChange {
         /// The new one.
         to: Utf8PathBuf,
     },
+    /// The archive with the installed dead man's switch, unless it is there.
+    Watch {
+        /// Where the partition is mounted.
+        partition: Utf8PathBuf,
+        /// The archive; its directory is made.
+        to: Utf8PathBuf,
+        /// SHA-256 of it when this was planned.
+        digest: String,
+    },
     /// The end of files, and of directories that are empty then; those that
     /// are not there are passed over.
     Remove {
@@ -149,6 +158,9 @@ impl std::fmt::Display for LoaderChange {
                 partition.join(from),
                 partition.join(to)
             ),
+            Self::Watch { partition, to, .. } => {
+                write!(f, "put the dead man's switch into {}", partition.join(to))
+            }
             Self::Remove { partition, files } => {
                 f.write_str("remove ")?;
                 for (index, file) in files.iter().enumerate() {
@@ -241,14 +253,23 @@ pub(super) fn make(
     made.sync_all()
 }
 
+/// Only what is whole has its name; a disk that went bad is written anew.
+fn is_there(dir: &Dir, to: &Utf8Path, digest: &str) -> io::Result<bool> {
+    match open(dir, to) {
+        Ok(there) => Ok(digest_of(there)? == digest),
+        Err(_) => Ok(false),
+    }
+}
+
 fn copy(source: &Dir, file: &Utf8Path, dir: &Dir, to: &Utf8Path, digest: &str) -> io::Result<()> {
-    // Only what is whole has this name; a disk that went bad is written anew.
-    if let Ok(there) = open(dir, to)
-        && digest_of(there)? == digest
-    {
+    if is_there(dir, to, digest)? {
         return Ok(());
     }
-    let from = open(source, file)?;
+    place(dir, to, digest, open(source, file)?)
+}
+
+/// A file of that digest, whole or not at all.
+fn place(dir: &Dir, to: &Utf8Path, digest: &str, from: impl Read) -> io::Result<()> {
     let begun = unfinished(to);
     make(dir, &begun, |made| {
         let (found, _) = digested(from, |part| made.write_all(part))?;
@@ -365,6 +386,25 @@ pub fn perform<P: Platform + ?Sized>(platform: &P, change: &LoaderChange) -> Res
         } => {
             let dir = platform.open_partition(partition)?;
             rename(&dir, from, to).map_err(failed())?;
+            platform.make_durable(&dir)
+        }
+        LoaderChange::Watch {
+            partition,
+            to,
+            digest,
+        } => {
+            let dir = platform.open_partition(partition)?;
+            if is_there(&dir, to, digest).map_err(failed())? {
+                return Ok(());
+            }
+            let archive = platform
+                .watch_program()?
+                .and_then(|program| crate::boot::watch::archive(&program))
+                .unwrap_or_default();
+            place(&dir, to, digest, archive.as_slice()).map_err(|cause| Error::Io {
+                attempted: change.to_string(),
+                cause,
+            })?;
             platform.make_durable(&dir)
         }
         LoaderChange::Remove { partition, files } => {

@@ -377,6 +377,33 @@ pub trait Platform: Send + Sync {
         })
     }
 
+    /// The program of the dead man's switch, as it is installed; `None` where it is
+    /// not.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn watch_program(&self) -> Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+
+    /// The dead man's switch of this boot is there.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// Ends the dead man's switch of this boot; whether there was one.
+    ///
+    /// # Errors
+    /// Where it is still there.
+    fn end_watch(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// There is a hardware watchdog that can be stopped again.
+    fn has_watchdog(&self) -> bool {
+        false
+    }
+
     /// Makes one change of a loader's files or variables.
     ///
     /// # Errors

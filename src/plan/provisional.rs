@@ -84,6 +84,7 @@ pub(super) fn plan(
     let record = Step::new("record", transact(operations)).undone_by(vec![transact(undo)]);
     plan.steps.push(record);
     plan.steps.extend(loader.switch(survey, target.root, how)?);
+    plan.notes.extend(loader.notes());
     plan.transact("finish", &here, vec![intent_clear(survey)]);
     Ok(plan)
 }

@@ -189,9 +189,27 @@ fn with_systemd_boot() -> Machine {
     machine.with_files("rpool/ROOT/debian", |root| {
         let wants = "usr/lib/systemd/system/multi-user.target.wants";
         root.create_dir_all(wants)?;
-        root.write(format!("{wants}/beadm-rs-confirm.service"), "")
+        root.write(format!("{wants}/beadm-rs-confirm.service"), "")?;
+        root.create_dir_all("usr/lib/beadm-rs")?;
+        root.write("usr/lib/beadm-rs/watch", program())
     });
     machine
+}
+
+/// The least that is a program for a processor of 64 bits: its header, and one
+/// segment that is loaded.
+fn program() -> Vec<u8> {
+    let mut bytes = vec![0; 64 + 56];
+    for (at, part) in [
+        (0, [0x7f, b'E', b'L', b'F', 2, 1, 1, 0]),
+        // Where the segments are told of; how long that is for each, and how many.
+        (32, [64, 0, 0, 0, 0, 0, 0, 0]),
+        (52, [64, 0, 56, 0, 1, 0, 0, 0]),
+        (64, [1, 0, 0, 0, 0, 0, 0, 0]),
+    ] {
+        bytes[at..at + part.len()].copy_from_slice(&part);
+    }
+    bytes
 }
 
 /// systemd-boot starts the entry that is on trial, and counts; or, where no try
@@ -216,6 +234,13 @@ fn systemd_boot_starts(machine: &Machine) {
         selected,
     )
     .unwrap();
+    // The switch of what is tried; of another boot nothing is left.
+    let switch = machine.directory().join("watched");
+    if counted.is_some() {
+        fs::write(switch, "").unwrap();
+    } else {
+        let _ = fs::remove_file(switch);
+    }
     boots(machine, root);
 }
 
@@ -230,6 +255,8 @@ fn with_systemd_boot_a_trial_is_counted_and_confirmed() {
         .run("boot")
         .run("status")
         .run("confirm -n")
+        .run("confirm")
+        .note("There is no dead man's switch to be ended any more.")
         .run("confirm")
         .run("status")
         .run("list --tree")

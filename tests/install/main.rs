@@ -20,6 +20,8 @@ fn make(target: &str, into: &Path, more: &[&str]) {
         .arg(target)
         .arg(format!("DESTDIR={}", into.display()))
         .arg(format!("BINARY={}", env!("CARGO_BIN_EXE_beadm-rs")))
+        // Some file: where it goes is all there is to see here.
+        .arg("WATCH=README.md")
         .args(more)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("MAKEFLAGS")

@@ -55,6 +55,10 @@ pub struct Grub {
     platform: Box<dyn Platform>,
     place: Place,
     tries: u32,
+    /// How long what is tried may take, seconds.
+    watch: u64,
+    /// What is to be told about the plan that is being made.
+    told: Mutex<Vec<String>>,
     /// The menu that was made ready for the plan that is being made.
     made: Mutex<Option<Menu>>,
 }
@@ -68,13 +72,20 @@ impl Grub {
         root: Option<&Utf8Path>,
         esp: Option<Utf8PathBuf>,
         tries: u32,
+        watch: u64,
     ) -> Self {
         Self {
             platform,
             place: Place::new(root, esp),
             tries,
+            watch,
+            told: Mutex::default(),
             made: Mutex::default(),
         }
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn made(&self) -> MutexGuard<'_, Option<Menu>> {
@@ -190,6 +201,10 @@ impl Loader for Grub {
         to: &DatasetName,
     ) -> Result<Vec<Step>, Refusal> {
         self.rewritten(survey, root, to)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.told().clone()
     }
 
     fn cancel_once(&self) -> Option<Step> {

@@ -227,10 +227,15 @@ impl Picture {
             .map(|other| menu::file(*other).into())
             .collect();
         files.dedup();
+        let provisional = menu.entries.iter().flat_map(|entry| &entry.provisional);
+        let switches = provisional
+            .flat_map(|more| &more.initrds)
+            .filter_map(|path| Utf8Path::new(path).file_name());
         let needed: BTreeSet<&str> = menu
             .entries
             .iter()
             .map(|entry| entry.image.as_str())
+            .chain(switches)
             .collect();
         files.extend(self.store.unneeded(&needed));
         files

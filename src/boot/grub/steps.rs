@@ -7,7 +7,7 @@ use super::picture::{Picture, Unready};
 use super::script::as_given;
 use crate::be::BootEnvironment;
 use crate::boot::command_line::{PANIC, says_panic, with_root};
-use crate::boot::copies::{self, Copied, Said};
+use crate::boot::copies::{self, Copied, Purpose, Said};
 use crate::boot::{Loader as _, Switch};
 use crate::os::Platform;
 use crate::plan::{Refusal, Step};
@@ -164,28 +164,36 @@ impl Grub {
             .environment_at(&target.name)
             .ok_or_else(|| Refusal::new(&attempted, format!("{} is none", target.name)))?;
         let platform = self.platform.as_ref();
-        let trial = matches!(switch, Switch::Trial { .. });
         let said = Said {
             loader: self.name(),
             attempted: &attempted,
         };
-        let Copied { image, mut steps } = picture.store.copied(
+        let purpose = Purpose {
+            switch,
+            watch: self.watch,
+        };
+        let Copied {
+            image,
+            mut steps,
+            watch,
+            notes,
+        } = picture.store.copied(
             platform,
             survey,
             &environment,
-            trial,
+            purpose,
             picture.orphans(),
             said,
         )?;
+        *self.told() = notes;
         let mut entry = entry(platform, survey, Some(&picture), &environment, image);
         if switch != Switch::Good {
+            let panic = (!says_panic(&entry.options)).then(|| PANIC.to_owned());
+            let of_watch = watch.iter().flat_map(|watch| watch.options.clone());
+            let options: Vec<String> = panic.into_iter().chain(of_watch).collect();
             entry.provisional = Some(Provisional {
-                initrds: Vec::new(),
-                options: if says_panic(&entry.options) {
-                    String::new()
-                } else {
-                    PANIC.to_owned()
-                },
+                initrds: watch.iter().map(|watch| watch.file.to_string()).collect(),
+                options: options.join(" "),
             });
         }
         let number = picture.next();

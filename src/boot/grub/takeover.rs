@@ -10,7 +10,8 @@ use super::picture::{Picture, holds_loader, menus};
 use super::steps::entry;
 use super::stub::{self, CUSTOM};
 use crate::be::BootEnvironment;
-use crate::boot::copies::{self, Copied, Said, Store};
+use crate::boot::Switch;
+use crate::boot::copies::{self, Copied, Purpose, Said, Store};
 use crate::boot::place::Place;
 use crate::config;
 use crate::os::Platform;
@@ -121,8 +122,13 @@ fn files(
         loader: super::NAME,
         attempted,
     };
-    let Copied { image, mut steps } =
-        store.copied(platform, survey, running, false, Vec::new(), said)?;
+    let purpose = Purpose {
+        switch: Switch::Good,
+        watch: 0,
+    };
+    let Copied {
+        image, mut steps, ..
+    } = store.copied(platform, survey, running, purpose, Vec::new(), said)?;
     let menu = Menu {
         entries: vec![entry(platform, survey, None, running, image)],
     };

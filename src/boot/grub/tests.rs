@@ -131,10 +131,12 @@ fn is_tidy(machine: &Machine, told: &str) {
             None => true,
             Some("grubenv") => true,
             Some(name) if name.ends_with(".cfg") => file == menu::file(machine.block().menu),
-            Some(name) => menu
-                .entries
-                .iter()
-                .any(|entry| name.starts_with(&entry.image) && !name.ends_with(".new")),
+            Some(name) => menu.entries.iter().any(|entry| {
+                let more = entry.provisional.iter();
+                let mut switches = more.flat_map(|more| &more.initrds);
+                (name.starts_with(&entry.image) && !name.ends_with(".new"))
+                    || switches.any(|switch| *switch == file)
+            }),
         };
         assert!(is_needed, "{told}: {file}");
     }
@@ -360,7 +362,17 @@ fn a_trial_boots_until_its_tries_are_used_up() {
     let files = machine.files();
     let text = &files[&menu::file(machine.block().menu)];
     let lines = text.matches("beadm_rs_try \"").count();
-    assert_eq!(text.matches(" 'panic=10'\n").count(), lines, "{text}");
+    let added = " 'panic=10' 'rdinit=/beadm-rs-watch' 'beadm-rs.watch=300'\n";
+    assert_eq!(text.matches(added).count(), lines, "{text}");
+    // The dead man's switch is loaded before the initramfs.
+    let loaded = text
+        .lines()
+        .filter(|line| line.contains("beadm_rs_try_initrd \""));
+    for line in loaded {
+        let files: Vec<&str> = line.split_whitespace().skip(1).collect();
+        assert!(files[0].contains("/beadm-rs/watch-"), "{line}");
+        assert_eq!(files.len(), 2, "{line}");
+    }
     for left in [2, 1, 0] {
         assert_eq!(machine.starts(), "new");
         let next = if left > 0 { "new" } else { "debian" };
@@ -565,7 +577,7 @@ fn files_that_are_not_as_they_were_written_are_told_and_nothing_is_done() {
         }
         // The loader that is configured: what is certain is another question.
         let survey = machine.survey();
-        let loader = super::Grub::new(Box::new(machine.sim.clone()), None, None, 3);
+        let loader = super::Grub::new(Box::new(machine.sim.clone()), None, None, 3, 300);
         let state = crate::boot::Loader::state(&loader, &survey.beroot, &[]);
         assert_eq!(state, crate::boot::BootState::default(), "{file}");
         let target = &survey.datasets[&dataset("new")];
@@ -647,7 +659,7 @@ fn files_that_are_not_as_they_were_written_are_told_and_nothing_is_done() {
     }
     fs::remove_dir_all(&esp).unwrap();
     let survey = machine.survey();
-    let loader = super::Grub::new(Box::new(machine.sim.clone()), None, None, 3);
+    let loader = super::Grub::new(Box::new(machine.sim.clone()), None, None, 3, 300);
     let target = &survey.datasets[&dataset("new")];
     let refusal = crate::boot::Loader::confirm(&loader, &survey, target).unwrap_err();
     assert_eq!(

@@ -1,15 +1,25 @@
 //! The steps that follow: after a commit, an interruption, a confirmation, and
 //! when an environment goes or is called differently.
 
+use camino::Utf8PathBuf;
+
 use super::SystemdBoot;
-use super::entry::{self, Entry};
+use super::entry::{self, Entry, Own};
 use super::picture::{self, Picture, leftovers, with};
 use super::steps::{path, staged, variable};
 use crate::boot::copies::{bootfs, known, tried};
 use crate::boot::{Forgotten, Switch};
-use crate::plan::{Refusal, Step};
+use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName};
+
+/// What brings back an entry that was taken away.
+fn write_back(picture: &Picture, entry: &Entry) -> Vec<Action> {
+    vec![
+        picture.store.write(staged(&entry.file), entry.text.clone()),
+        picture.store.rename(staged(&entry.file), path(&entry.file)),
+    ]
+}
 
 impl SystemdBoot {
     pub(super) fn afterwards(
@@ -88,10 +98,30 @@ impl SystemdBoot {
                 target.name.leaf()
             )));
         };
-        let file = own.file(None);
+        let mut file = own.file(None);
         let mut steps = Vec::new();
         let mut entries = picture.entries.clone();
-        if newest.file != file {
+        if newest.is_provisional() {
+            // What is in an entry that boots is never changed: another one comes
+            // before it.
+            let lasting = Own {
+                generation: picture.generation.saturating_add(1),
+                ..*own
+            };
+            file = lasting.file(None);
+            let text = entry::confirmed(newest, lasting);
+            let kept = Entry::parse(&file, true, &text).unwrap_or_default();
+            entries = with(&entries, kept);
+            let written = picture.store.write(staged(&file), text);
+            let placed = picture.store.rename(staged(&file), path(&file));
+            for (step, action, made) in [
+                ("stage-entry", written, staged(&file)),
+                ("confirm-entry", placed, path(&file)),
+            ] {
+                let undo = vec![picture.store.remove(vec![made])];
+                steps.push(Step::new(step, action).undone_by(undo));
+            }
+        } else if newest.file != file {
             entries.retain(|entry| entry.file != newest.file);
             let kept = Entry {
                 file: file.clone(),
@@ -117,7 +147,21 @@ impl SystemdBoot {
             )));
         }
         steps.extend(bootfs(survey, target, Switch::Good));
-        let files = leftovers(&picture, &entries, &known(survey), None, &[]);
+        let mut files = leftovers(&picture, &entries, &known(survey), None, &[]);
+        if newest.is_provisional() {
+            // The trial goes on where what follows fails. So its entry can be brought
+            // back; its switch could not, and goes with the next activation.
+            let tried = path(&newest.file);
+            let needed = |file: &Utf8PathBuf| {
+                newest
+                    .values("initrd")
+                    .any(|path| path.trim_start_matches('/') == file)
+            };
+            files.retain(|file| *file != tried && !needed(file));
+            let away = picture.store.remove(vec![tried]);
+            let back = write_back(&picture, newest);
+            steps.push(Step::new("replace-entry", away).undone_by(back));
+        }
         steps.extend(picture.store.sweep("tidy", files));
         Ok(steps)
     }
@@ -133,10 +177,7 @@ impl SystemdBoot {
                 continue;
             }
             entries.retain(|other| other.file != entry.file);
-            let back = vec![
-                picture.store.write(staged(&entry.file), entry.text.clone()),
-                picture.store.rename(staged(&entry.file), path(&entry.file)),
-            ];
+            let back = write_back(&picture, entry);
             let away = picture.store.remove(vec![path(&entry.file)]);
             forgotten
                 .before

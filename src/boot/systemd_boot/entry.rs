@@ -2,6 +2,7 @@
 //! total: whatever the file says, it is some entry or none.
 
 use crate::boot::command_line::{PANIC, says_panic, with_root, words};
+use crate::boot::watch::{Watch, is_archive};
 use crate::zfs::Guid;
 
 /// How the files of this program's own entries begin.
@@ -55,13 +56,13 @@ pub(super) struct Entry {
     pub here: bool,
     /// Its lines: key and value, without comments.
     pub lines: Vec<(String, String)>,
-    /// An option this program added for a trial.
-    pub added: Option<String>,
+    /// The options this program added for a trial, or for one boot.
+    pub added: Vec<String>,
     /// All of it.
     pub text: String,
 }
 
-/// The comment before an option that was added for a trial.
+/// The comment that names the options that were added for a trial.
 const ADDED: &str = "# for the trial: ";
 
 impl Entry {
@@ -77,8 +78,9 @@ impl Entry {
             lines: text.lines().filter_map(line).collect(),
             added: text
                 .lines()
-                .find_map(|line| line.strip_prefix(ADDED))
-                .map(|option| option.trim().to_owned()),
+                .filter_map(|line| line.strip_prefix(ADDED))
+                .flat_map(|options| options.split_whitespace().map(str::to_owned))
+                .collect(),
             text: text.to_owned(),
         })
     }
@@ -86,6 +88,22 @@ impl Entry {
     /// The last value of a key.
     pub(super) fn value(&self, key: &str) -> Option<&str> {
         self.values(key).next_back()
+    }
+
+    /// The kernel command line without what was added for a trial.
+    fn lasting_options(&self) -> String {
+        let options = self.options();
+        let added = |word: &&str| self.added.iter().any(|added| added == word);
+        let kept: Vec<&str> = words(&options)
+            .into_iter()
+            .filter(|word| !added(word))
+            .collect();
+        kept.join(" ")
+    }
+
+    /// It has something that is there for a trial, or for one boot, alone.
+    pub(super) fn is_provisional(&self) -> bool {
+        !self.added.is_empty() || self.values("initrd").any(is_switch)
     }
 
     /// All values of a key.
@@ -189,34 +207,40 @@ pub(super) struct Wanted<'a> {
     pub base: Option<&'a Entry>,
     /// The running command line, where there is no such entry.
     pub command_line: &'a str,
-    /// It is for a trial.
-    pub trial: bool,
+    /// It is for a trial, or for one boot: it has to end by itself.
+    pub provisional: bool,
+    /// The dead man's switch it gets.
+    pub watch: Option<&'a Watch>,
 }
 
 /// The text of an entry.
 pub(super) fn text(wanted: &Wanted<'_>) -> String {
     let base = wanted.base;
     let mut options = with_root(
-        &base.map_or_else(|| wanted.command_line.to_owned(), Entry::options),
+        &base.map_or_else(|| wanted.command_line.to_owned(), Entry::lasting_options),
         wanted.root,
     );
-    if let Some(added) = base.and_then(|base| base.added.as_deref()) {
-        let kept: Vec<&str> = words(&options)
-            .into_iter()
-            .filter(|word| *word != added)
-            .collect();
-        options = kept.join(" ");
+    let mut added = Vec::new();
+    if wanted.provisional && !says_panic(&options) {
+        added.push(PANIC);
     }
+    // Last, since of an option that is there twice the kernel takes the last.
+    let watch = wanted.watch.iter().flat_map(|watch| &watch.options);
+    added.extend(watch.map(String::as_str));
     let mut text = "# Made by beadm-rs, which writes it anew at each activation.\n".to_owned();
-    if wanted.trial && !says_panic(&options) {
-        options = format!("{options} {PANIC}");
-        text.push_str(&format!("{ADDED}{PANIC}\n"));
+    if !added.is_empty() {
+        let added = added.join(" ");
+        options = format!("{options} {added}");
+        text.push_str(&format!("{ADDED}{added}\n"));
     }
     let mut put = |key: &str, value: &str| text.push_str(&format!("{key} {value}\n"));
     put("title", wanted.title);
     put("sort-key", SORT_KEY);
     put("version", &wanted.own.generation.to_string());
     put("linux", &format!("{}/linux", wanted.images));
+    if let Some(watch) = wanted.watch {
+        put("initrd", &format!("/{}", watch.file));
+    }
     for initrd in extra_initrds(base) {
         put("initrd", initrd);
     }
@@ -239,6 +263,30 @@ pub(super) fn text(wanted: &Wanted<'_>) -> String {
         if !own.contains(&key.as_str()) {
             put(key, value);
         }
+    }
+    text
+}
+
+/// The text of an entry that boots from now on: without what was there for the
+/// trial alone, and under another number.
+pub(super) fn confirmed(entry: &Entry, own: Own) -> String {
+    let mut options = false;
+    let mut text = String::new();
+    for line in entry.text.lines() {
+        let (key, value) = self::line(line).unwrap_or_default();
+        let line = match key.as_str() {
+            _ if line.starts_with(ADDED) => continue,
+            "initrd" if is_switch(&value) => continue,
+            "version" => format!("version {}", own.generation),
+            "options" if options => continue,
+            "options" => {
+                options = true;
+                format!("options {}", entry.lasting_options())
+            }
+            _ => line.to_owned(),
+        };
+        text.push_str(&line);
+        text.push('\n');
     }
     text
 }
@@ -268,7 +316,13 @@ pub(super) fn renamed(entry: &Entry, root: &str, title: &str) -> String {
 fn extra_initrds(base: Option<&Entry>) -> Vec<&str> {
     let mut initrds: Vec<&str> = base.iter().flat_map(|base| base.values("initrd")).collect();
     initrds.pop();
+    initrds.retain(|path| !is_switch(path));
     initrds
+}
+
+/// Whether a path is that of a dead man's switch.
+fn is_switch(path: &str) -> bool {
+    path.rsplit(['/', '\\']).next().is_some_and(is_archive)
 }
 
 #[cfg(test)]
@@ -343,7 +397,8 @@ mod tests {
             images: "/beadm-rs/abc",
             base,
             command_line: "BOOT_IMAGE=x root=zfs:AUTO ro",
-            trial,
+            provisional: trial,
+            watch: None,
         }
     }
 
@@ -373,6 +428,51 @@ mod tests {
         let own = Entry::parse("a.conf", true, "options panic=60\n").unwrap();
         assert!(text(&wanted(Some(&own), true)).contains("new panic=60\n"));
         assert!(text(&wanted(None, false)).contains("options root=ZFS=rpool/ROOT/new ro\n"));
+    }
+
+    #[test]
+    fn a_switch_comes_first_and_does_not_stay() {
+        let switch = format!("beadm-rs/watch-{}.img", "0a".repeat(32));
+        let watch = Watch::of_file(&switch, &["rdinit=/beadm-rs-watch", "beadm-rs.watch=300"]);
+        let base = "title Debian\nlinux /a\ninitrd /ucode\ninitrd /b\n\
+                    options root=ZFS=rpool/ROOT/a rdinit=/own panic=60\n";
+        let base = Entry::parse("debian.conf", true, base).unwrap();
+        let made = text(&Wanted {
+            watch: Some(&watch),
+            ..wanted(Some(&base), true)
+        });
+        assert_eq!(
+            made,
+            format!(
+                "# Made by beadm-rs, which writes it anew at each activation.\n\
+                 # for the trial: rdinit=/beadm-rs-watch beadm-rs.watch=300\n\
+                 title new\nsort-key 0beadm-rs\nversion 5\nlinux /beadm-rs/abc/linux\n\
+                 initrd /{switch}\ninitrd /ucode\ninitrd /beadm-rs/abc/initrd\n\
+                 options root=ZFS=rpool/ROOT/new rdinit=/own panic=60 rdinit=/beadm-rs-watch \
+                 beadm-rs.watch=300\n"
+            )
+        );
+        let tried = Entry::parse("beadm-rs-7-5+2-1.conf", true, &made).unwrap();
+        assert!(tried.is_provisional());
+        // Another's entry that is made from it, and its own when it is confirmed.
+        let again = text(&wanted(Some(&tried), false));
+        let lasting = "title new\nsort-key 0beadm-rs\nversion 5\nlinux /beadm-rs/abc/linux\n\
+                       initrd /ucode\ninitrd /beadm-rs/abc/initrd\n\
+                       options root=ZFS=rpool/ROOT/new rdinit=/own panic=60\n";
+        let comment = "# Made by beadm-rs, which writes it anew at each activation.\n";
+        assert_eq!(again, format!("{comment}{lasting}"));
+        let own = Own {
+            guid: Guid(7),
+            generation: 6,
+        };
+        let settled = confirmed(&tried, own);
+        let lasting = lasting.replace("version 5", "version 6");
+        assert_eq!(settled, format!("{comment}{lasting}"));
+        assert!(
+            !Entry::parse("a.conf", true, &settled)
+                .unwrap()
+                .is_provisional()
+        );
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub struct SystemdBoot {
     platform: Box<dyn Platform>,
     place: Place,
     tries: u32,
+    /// How long what is tried may take, seconds.
+    watch: u64,
+    /// What is to be told about the plan that is being made.
+    told: Mutex<Vec<String>>,
     /// The entries that were made ready for the plan that is being made.
     made: Mutex<Vec<Entry>>,
 }
@@ -61,17 +65,24 @@ impl SystemdBoot {
         root: Option<&Utf8Path>,
         esp: Option<Utf8PathBuf>,
         tries: u32,
+        watch: u64,
     ) -> Self {
         Self {
             platform,
             place: Place::new(root, esp),
             tries,
+            watch,
+            told: Mutex::default(),
             made: Mutex::default(),
         }
     }
 
     fn made(&self) -> MutexGuard<'_, Vec<Entry>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> MutexGuard<'_, Vec<String>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What there is now, or why that cannot be told.
@@ -131,8 +142,12 @@ impl Loader for SystemdBoot {
             return BootState::default();
         };
         let boots = |entries: &[Entry]| root_under(picture.chosen(entries)?, beroot);
-        let trial = picture.own().into_iter().find_map(|(entry, _)| {
+        let own = picture.own();
+        let trial = own.iter().find_map(|(entry, of)| {
             let counter = entry.counted().1?;
+            // A newer one without a counter: its confirmation was interrupted.
+            let newest = own.iter().find(|(_, other)| other.guid == of.guid)?;
+            (newest.1.generation == of.generation).then_some(())?;
             Some(TrialEntry {
                 dataset: root_under(entry, beroot)?,
                 tries_left: counter.left,
@@ -191,6 +206,10 @@ impl Loader for SystemdBoot {
         to: &DatasetName,
     ) -> Result<Vec<Step>, Refusal> {
         self.rewritten(survey, root, to)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.told().clone()
     }
 
     fn cancel_once(&self) -> Option<Step> {

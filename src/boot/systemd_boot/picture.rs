@@ -92,7 +92,7 @@ fn unified(dir: &Dir, name: &str) -> Option<Entry> {
         file: name.to_owned(),
         here: false,
         lines,
-        added: None,
+        added: Vec::new(),
         text: String::new(),
     })
 }

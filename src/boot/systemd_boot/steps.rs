@@ -7,7 +7,7 @@ use super::intended::{base, boots_as_meant};
 use super::picture::{ENTRIES, Picture, leftovers, with};
 use super::{SystemdBoot, root_under};
 use crate::be::BootEnvironment;
-use crate::boot::copies::{self, Copied, IMAGES, Said};
+use crate::boot::copies::{self, Copied, IMAGES, Purpose, Said};
 use crate::boot::{Loader as _, Switch};
 use crate::os::loader::LoaderChange;
 use crate::plan::{Action, Refusal, Step};
@@ -48,21 +48,31 @@ impl SystemdBoot {
         environment: &BootEnvironment<'_>,
         attempted: &str,
         own: Own,
-        tries: Option<u32>,
+        switch: Switch,
     ) -> Result<Prepared, Refusal> {
+        let tries = switch.tries();
         let name = environment.name();
         let orphans = leftovers(picture, &picture.entries, &|_| false, None, &[]);
-        let Copied { image, mut steps } = picture.store.copied(
+        let Copied {
+            image,
+            mut steps,
+            watch,
+            notes,
+        } = picture.store.copied(
             self.platform.as_ref(),
             survey,
             environment,
-            tries.is_some(),
+            Purpose {
+                switch,
+                watch: self.watch,
+            },
             orphans,
             Said {
                 loader: self.name(),
                 attempted,
             },
         )?;
+        self.told().extend(notes);
         let file = own.file(tries);
         let command_line = self.platform.facts().command_line;
         let text = entry::text(&Wanted {
@@ -72,7 +82,8 @@ impl SystemdBoot {
             images: &format!("/{IMAGES}/{image}"),
             base: base(survey, picture, environment),
             command_line: &command_line,
-            trial: tries.is_some(),
+            provisional: switch != Switch::Good,
+            watch: watch.as_ref(),
         });
         let entry = Entry::parse(&file, true, &text).unwrap_or_default();
         self.made().push(entry.clone());
@@ -128,10 +139,11 @@ impl SystemdBoot {
         };
         let picture = self.changeable(&attempted)?;
         self.made().clear();
+        self.told().clear();
         let environment = survey
             .environment_at(&target.name)
             .ok_or_else(|| Refusal::new(&attempted, format!("{} is none", target.name)))?;
-        let (own, tries) = Self::number(&picture, target, switch);
+        let (own, _) = Self::number(&picture, target, switch);
         let mut steps = Vec::new();
         let mut entries = picture.entries.clone();
         if switch == Switch::Once {
@@ -146,7 +158,7 @@ impl SystemdBoot {
                 steps.push(Step::new("stage-next", picture.store.rename(from, to)).undone_by(away));
             }
         }
-        let prepared = self.prepared(survey, &picture, &environment, &attempted, own, tries)?;
+        let prepared = self.prepared(survey, &picture, &environment, &attempted, own, switch)?;
         let file = prepared.entry.file.clone();
         let replaced = entries.iter().any(|entry| entry.file == file);
         let after = with(&entries, prepared.entry.clone());
@@ -206,7 +218,7 @@ impl SystemdBoot {
             guid: environment.guid(),
             generation: picture.generation.saturating_add(1),
         };
-        self.prepared(survey, picture, &environment, attempted, own, None)
+        self.prepared(survey, picture, &environment, attempted, own, Switch::Good)
             .map(Some)
     }
 

@@ -2,7 +2,8 @@
 //! directory has them: `DIR/esp/` is mounted, and `DIR/efi/NAME` is what a
 //! variable says. `DIR/esp.free`, if there, says how many bytes are free, and
 //! `DIR/cmdline` what command line the kernel was started with. With
-//! `DIR/esp.layered` it is on a RAID.
+//! `DIR/esp.layered` it is on a RAID. `DIR/watched` is the dead man's switch of
+//! this boot.
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
@@ -81,6 +82,19 @@ impl Sim {
             },
         }
         .map_err(Error::io(attempted()))
+    }
+
+    /// The switch of a simulated boot is a file.
+    pub(super) fn is_switch_there(&self) -> bool {
+        self.below("watched").is_some_and(|file| file.exists())
+    }
+
+    pub(super) fn end_switch(&self) -> Result<bool> {
+        let Some(file) = self.below("watched").filter(|file| file.exists()) else {
+            return Ok(false);
+        };
+        std::fs::remove_file(file).map_err(Error::io("end the dead man's switch"))?;
+        Ok(true)
     }
 
     /// A change of the loader counts as one change.

@@ -338,6 +338,27 @@ impl Platform for Sim {
         self.set_firmware_variable(name, value)
     }
 
+    /// As the running system has it installed.
+    fn watch_program(&self) -> Result<Option<Vec<u8>>> {
+        let Some(files) = self.running_files()? else {
+            return Ok(None);
+        };
+        match files.root.read("usr/lib/beadm-rs/watch") {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            program => program
+                .map(Some)
+                .map_err(Error::io("read /usr/lib/beadm-rs/watch")),
+        }
+    }
+
+    fn is_watched(&self) -> bool {
+        self.is_switch_there()
+    }
+
+    fn end_watch(&self) -> Result<bool> {
+        self.end_switch()
+    }
+
     fn change_loader(&self, change: &LoaderChange) -> Result<()> {
         self.loader_change(change)
     }

@@ -55,6 +55,12 @@ again() {
 own_disk_again() { again && own_disk; }
 own_loader_again() { again && own_loader; }
 
+# own_loader_watched: the same, and the machine has a watchdog of hardware.
+own_loader_watched() {
+    own_loader_again
+    QEMU+=(-device i6300esb -action watchdog=reset)
+}
+
 # stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
 # `beadm-rs` in its path and what guest/check defines, and ends with `finish reboot` or
 # `finish poweroff`. Either ends the emulator; the next stage is the next boot of the same disk.

@@ -64,6 +64,9 @@ check "the unit is enabled in it" beadm-rs run tried -- systemctl enable beadm-r
 check "activate on trial" beadm-rs activate tried
 check_is "tried boots next" R flags tried
 check_is "its entry has three tries" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+3.conf"'
+check_is "with a dead man's switch, last" 1 \
+    sh -c 'grep -c "^options .* rdinit=/beadm-rs-watch beadm-rs.watch=300$" /boot/efi/loader/entries/*+3.conf'
+check_is "which comes first" 1 sh -c 'sed -n "s/^initrd //p" /boot/efi/loader/entries/*+3.conf | head -n 1 | grep -c "^/beadm-rs/watch-"'
 check_is "bootfs stays" rpool/ROOT/debian zpool get -H -o value bootfs rpool
 finish reboot
 GUEST
@@ -74,10 +77,14 @@ check_is "tried is the root" rpool/ROOT/tried findmnt -no SOURCE /
 counted=/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
 check_is "systemd-boot counted the try" 1 sh -c "tr -d '\\0' <$counted | grep -ac '+2-1.conf'"
 check_is "the loader is systemd-boot" systemd-boot sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
+check_is "the dead man's switch was there" 1 sh -c 'dmesg | grep -c "beadm-rs-watch: restarts the machine in 300 s"'
 check "the boot is confirmed" systemctl start beadm-rs-confirm.service
 check_is "no unit failed" "" systemctl --failed --no-legend
 check_is "tried is the last good one" tried sh -c 'beadm-rs status -H | sed -n "s/^last good\t//p"'
 check_is "its entry has no counter any more" 0 sh -c 'ls /boot/efi/loader/entries | grep -c +'
+check_is "the dead man's switch is gone" "" pgrep -l beadm-rs-watch
+check_is "it was ended" 1 sh -c 'dmesg | grep -c "beadm-rs-watch: ended"'
+check_is "its entry has none any more" "" sh -c 'grep -l rdinit /boot/efi/loader/entries/*'
 check_is "bootfs followed" rpool/ROOT/tried zpool get -H -o value bootfs rpool
 check_is "nothing of it hangs on debian" "- -" sh -c 'zfs list -H -o origin -r rpool/ROOT/tried | xargs'
 check_is "list marks it as running and next" NR sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"tried\" { print \$2 }"'
@@ -88,15 +95,40 @@ check "it is what boots" cmp "/boot/initrd.img-$(uname -r)" "/boot/efi$(sed -n '
 check_is "and once is enough" "tried boots with its newest kernel already" sh -c 'beadm-rs kernel-updated 2>&1 | sed s/^beadm-rs:.//'
 check "failback" beadm-rs failback
 check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
+check_is "no file of a dead man's switch is left" "" find /boot/efi/beadm-rs -name "watch-*"
+# An initramfs that hangs, with one try.
+beadm-rs create hangs
+beadm-rs mount hangs /mnt/hangs >/dev/null
+mkdir /run/hangs
+printf '#!/bin/sh\nwhile :; do sleep 1000; done\n' >/run/hangs/init
+chmod +x /run/hangs/init
+(cd /run/hangs && echo init | cpio --quiet -o -H newc | gzip) >>"/mnt/hangs/boot/initrd.img-$(uname -r)"
+beadm-rs unmount hangs
+mkdir -p /etc/beadm-rs
+printf '[boot]\ntries = 1\nwatch = 30\n' >/etc/beadm-rs/config.toml
+check "activate one whose initramfs hangs" beadm-rs activate hangs
+finish reboot
+GUEST
+
+SCENARIO_FIRMWARE=own_loader_again
+stage hung 600 <<'GUEST' || return
+check_is "debian is the root, by itself" rpool/ROOT/debian findmnt -no SOURCE /
+check_is "status says that hangs did not work" "hangs: its one try was used up and it was not confirmed" \
+    sh -c 'beadm-rs status -H | sed -n "s/^fell back\t//p" | sed "s/ ([-0-9: Z]*)$//"'
+check_is "the trial is over" "-" zfs get -H -o value org.beadm-rs:trial rpool/ROOT
 check "set to boot once" beadm-rs activate --once new
 check_is "list marks what boots once" T sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"new\" { print \$2 }"'
-if [ -n "$LONG" ]; then finish reboot; else finish poweroff; fi
+finish poweroff
 GUEST
 
 [ -n "${BEADM_RS_LONG:-}" ] || return 0
 
+SCENARIO_FIRMWARE=own_loader
 stage once 600 <<'GUEST' || return
 check_is "new is the root, once" rpool/ROOT/new findmnt -no SOURCE /
+check_is "the dead man's switch was there" 1 sh -c 'dmesg | grep -c "beadm-rs-watch: restarts the machine in 300 s"'
+check "the boot is complete" systemctl start beadm-rs-confirm.service
+check_is "the dead man's switch is gone" "" pgrep -l beadm-rs-watch
 check_is "debian boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"debian\" { print \$2 }"'
 finish reboot
 GUEST
