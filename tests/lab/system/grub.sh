@@ -55,6 +55,7 @@ stage tried 600 < <(grub_job <<'GUEST'
 cp $block /run/lab/result/
 check_is "new is the root" rpool/ROOT/new findmnt -no SOURCE /
 check_is "GRUB started it from its copy" 1 grep -c '^BOOT_IMAGE=(hd0,gpt1)/beadm-rs/[0-9a-f]*/linux .*root=ZFS=rpool/ROOT/new' /proc/cmdline
+check_is "with the dead man's switch before its initramfs" 1 grep -c 'panic=.* rdinit=/beadm-rs-watch' /proc/cmdline
 check_is "a try was counted" 11-1 sh -c 'sed -n "s/^beadm_rs_\(tries\|done\)=//p" /run/lab/result/grubenv | xargs | tr " " -'
 check "the boot is confirmed" systemctl start beadm-rs-confirm.service
 check_is "no unit failed" "" systemctl --failed --no-legend

@@ -89,7 +89,7 @@ GUEST
 ) || return
 
 stage kernel 900 < <(watched_job <<'GUEST'
-went_back unhealthy "its one try was used up and it was not confirmed; at the last one the health check never ended with 1"
+went_back unhealthy "its one try was used up and it was not confirmed; at the last one the health check never failed with exit status 1"
 check_is "this machine has a watchdog" "i6300ESB timer" cat /sys/class/watchdog/watchdog0/identity
 # Its kernel hangs, with no process left that could restart it.
 next hanging 240 <<'CHANGE'
@@ -122,7 +122,7 @@ GUEST
 stage dracut-good 900 < <(watched_job <<'GUEST'
 went_back unrooted "its one try was used up and it was not confirmed"
 next good 240 --no-check <<'CHANGE'
-rm "$root/etc/systemd/system/lab-job.service"
+cp --remove-destination /etc/systemd/system/lab-job.service "$root/etc/systemd/system/"
 cat /dev/disk/by-id/virtio-dracut >"$root/boot/initrd.img-$(uname -r)"
 CHANGE
 finish poweroff
