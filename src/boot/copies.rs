@@ -344,6 +344,36 @@ pub(super) fn tried(survey: &Survey) -> Option<Guid> {
     survey.trial().ok().flatten().map(|trial| trial.target)
 }
 
+/// What a loader boots by its name keeps it.
+///
+/// # Errors
+/// It is booted next, once, on trial, or after that.
+pub(super) fn may_be_renamed(
+    survey: &Survey,
+    root: &Dataset,
+    loader: &str,
+    attempted: &str,
+) -> std::result::Result<(), Refusal> {
+    let boot = &survey.boot;
+    let trial = boot.trial.as_ref().map(|trial| &trial.dataset);
+    let booted = [&boot.next, &boot.once, &boot.back]
+        .into_iter()
+        .filter_map(Option::as_ref)
+        .chain(trial)
+        .any(|booted| *booted == root.name);
+    if !booted {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        attempted,
+        format!(
+            "{loader} boots it by its name, and a machine that stopped between the two changes \
+             would find neither"
+        ),
+    )
+    .remedy("activate another one first, rename this one, and activate it again"))
+}
+
 /// `bootfs` after a loader that does not follow it itself, where what boots is to
 /// stay.
 pub(super) fn bootfs(survey: &Survey, target: &Dataset, switch: Switch) -> Option<Step> {

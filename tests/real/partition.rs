@@ -15,6 +15,7 @@ use beadm_rs::survey::{Scope, Survey};
 use beadm_rs::zfs::DatasetName;
 
 use crate::crash_replay::{Chance, Replay};
+use crate::crash_table::say;
 use crate::machine::Machine;
 use crate::ran::{long, sh};
 use crate::recorded::{Attached, RecordedDisk};
@@ -287,9 +288,10 @@ fn cut_at_every_write(kind: Kind, activation: &[&str]) {
     // What the program said was done stays, without what was not flushed.
     assert_eq!(examine(&replay, Some(&[])), "new");
     let [old, new] = told;
-    println!(
-        "{} writes to the loader's partition, {} instants: {old} old, {new} new",
+    let name = kind.name();
+    say(&format!(
+        "partition, {name}: {} writes, {} instants: {old} old, {new} new",
         in_order.len(),
         old + new
-    );
+    ));
 }

@@ -5,8 +5,8 @@ use super::Grub;
 use super::block::Block;
 use super::steps::kept;
 use crate::boot::command_line::with_root;
-use crate::boot::copies::bootfs;
-use crate::boot::{Forgotten, Switch};
+use crate::boot::copies::{bootfs, may_be_renamed};
+use crate::boot::{Forgotten, Loader as _, Switch};
 use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName};
@@ -111,22 +111,7 @@ impl Grub {
         to: &DatasetName,
     ) -> Result<Vec<Step>, Refusal> {
         let attempted = format!("rename {} to {}", root.name.leaf(), to.leaf());
-        let boot = &survey.boot;
-        let trial = boot.trial.as_ref().map(|trial| &trial.dataset);
-        let boots = [
-            boot.next.as_ref(),
-            boot.once.as_ref(),
-            boot.back.as_ref(),
-            trial,
-        ];
-        if boots.contains(&Some(&root.name)) {
-            return Err(Refusal::new(
-                attempted,
-                "GRUB boots it by its name, and a machine that stopped between the two \
-                 changes would find neither",
-            )
-            .remedy("activate another one first, rename this one, and activate it again"));
-        }
+        may_be_renamed(survey, root, self.name(), &attempted)?;
         let Ok(picture) = self.picture() else {
             return Ok(Vec::new());
         };

@@ -7,8 +7,8 @@ use super::SystemdBoot;
 use super::entry::{self, Entry, Own};
 use super::picture::{self, Picture, leftovers, with};
 use super::steps::{path, staged, variable};
-use crate::boot::copies::{bootfs, known, tried};
-use crate::boot::{Forgotten, Switch};
+use crate::boot::copies::{bootfs, known, may_be_renamed, tried};
+use crate::boot::{Forgotten, Loader as _, Switch};
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName};
@@ -204,22 +204,7 @@ impl SystemdBoot {
         to: &DatasetName,
     ) -> Result<Vec<Step>, Refusal> {
         let attempted = format!("rename {} to {}", root.name.leaf(), to.leaf());
-        let boot = &survey.boot;
-        let trial = boot.trial.as_ref().map(|trial| &trial.dataset);
-        let boots = [
-            boot.next.as_ref(),
-            boot.once.as_ref(),
-            boot.back.as_ref(),
-            trial,
-        ];
-        if boots.contains(&Some(&root.name)) {
-            return Err(Refusal::new(
-                attempted,
-                "systemd-boot boots it by its name, and a machine that stopped between the two \
-                 changes would find neither",
-            )
-            .remedy("activate another one first, rename this one, and activate it again"));
-        }
+        may_be_renamed(survey, root, self.name(), &attempted)?;
         let Ok(picture) = self.picture() else {
             return Ok(Vec::new());
         };

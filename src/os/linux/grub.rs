@@ -214,17 +214,7 @@ pub(super) fn change(linux: &Linux, change: &GrubChange) -> Result<()> {
     }
     for (program, arguments) in change.commands() {
         let attempted = format!("run {program} {}", arguments.join(" "));
-        let path = command::find(program).ok_or_else(|| Error::Unexpected {
-            attempted: attempted.clone(),
-            detail: "it is not installed".to_owned(),
-        })?;
-        let finished = command::run(&path, &arguments, None).map_err(Error::io(&attempted))?;
-        if !finished.status.success() {
-            return Err(Error::Unexpected {
-                attempted,
-                detail: format!("{} ({})", finished.stderr, finished.status),
-            });
-        }
+        super::succeed(&attempted, program, &arguments)?;
     }
     let dir = loader::open_partition(partition)?;
     if let GrubChange::Configure { .. } = change {
