@@ -25,6 +25,8 @@ pub(super) struct Partitions {
     pub others: Vec<Utf8PathBuf>,
     /// Those that are not mounted, or cannot be written.
     pub lost: Vec<Utf8PathBuf>,
+    /// The first is known to be the one the machine was started from.
+    pub started: bool,
 }
 
 impl Partitions {
@@ -58,7 +60,9 @@ impl Partitions {
         let started_from = started_from.map(|uuid| uuid.to_ascii_lowercase());
         let is_it =
             |partition: &LoaderPartition| started_from.is_some() && partition.uuid == started_from;
-        let index = mounted.iter().position(is_it).unwrap_or(0);
+        let started = mounted.iter().position(is_it);
+        found.started = started.is_some();
+        let index = started.unwrap_or(0);
         if index < mounted.len() {
             found.first = Some(mounted.remove(index).directory);
         }
@@ -79,6 +83,7 @@ pub(super) struct Mirrored {
     first: Utf8PathBuf,
     others: Vec<Utf8PathBuf>,
     lost: Vec<Utf8PathBuf>,
+    started: bool,
 }
 
 impl Mirrored {
@@ -90,11 +95,13 @@ impl Mirrored {
                 first: Some(first),
                 others,
                 lost,
+                started,
             } if !(others.is_empty() && lost.is_empty()) => Box::new(Self {
                 inner,
                 first,
                 others,
                 lost,
+                started,
             }),
             _ => inner,
         }
@@ -206,7 +213,8 @@ impl Loader for Mirrored {
     }
 
     fn put_right(&self) -> Vec<Step> {
-        self.equalized().collect()
+        // Tries that were counted on another one would be given back.
+        self.equalized().filter(|_| self.started).collect()
     }
 
     fn lost(&self) -> &[Utf8PathBuf] {

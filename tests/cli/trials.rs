@@ -328,6 +328,8 @@ fn what_is_done_on_one_partition_is_done_on_its_mirrors() {
     fs::write(second.join("loader/entries/other.conf"), "title Other\n").unwrap();
     let mirrors = format!("[boot]\nmirrors = [\"{second}\"]\n");
     fs::write(machine.directory().join("config.toml"), mirrors).unwrap();
+    let started_from = machine.directory().join("efi/LoaderDevicePartUUID");
+    fs::write(&started_from, "esp").unwrap();
     let mut transcript = Transcript::on(machine);
     let same = |machine: &Machine, after: &str| {
         let first = files_of(machine, "esp");
@@ -362,6 +364,12 @@ fn what_is_done_on_one_partition_is_done_on_its_mirrors() {
     fs::create_dir_all(&second).unwrap();
     assert_eq!(transcript.output("boot").status.code(), Some(0));
     same(&transcript.machine, "a new disk");
+    // Where it is not known which one the loader counts on, no tries are given back.
+    fs::remove_file(started_from).unwrap();
+    let counted = second.join("beadm-rs/counted");
+    fs::write(&counted, "").unwrap();
+    assert_eq!(transcript.output("boot").status.code(), Some(0));
+    assert!(counted.exists());
 }
 
 /// Stops the machine after so many changes of a confirmation; whether there were

@@ -1,6 +1,6 @@
 //! The simulated machine's loader partition and firmware variables, where its
-//! directory has them: `DIR/esp/` is mounted, and `DIR/efi/NAME` is what a
-//! variable says. `DIR/esp.free`, if there, says how many bytes are free, and
+//! directory has them: `DIR/esp/` is mounted, its identity is its name, and
+//! `DIR/efi/NAME` is what a variable says. `DIR/esp.free`, if there, says how many bytes are free, and
 //! `DIR/cmdline` what command line the kernel was started with. With
 //! `DIR/esp.layered` it is on a RAID. `DIR/watched` is the dead man's switch of
 //! this boot.
@@ -42,8 +42,8 @@ impl Sim {
             .and_then(|text| text.trim().parse().ok());
         Ok(vec![LoaderPartition {
             dir: self.loader_partition(&directory)?,
+            uuid: directory.file_name().map(str::to_owned),
             directory,
-            uuid: None,
             free: said.unwrap_or(FREE),
             readonly: false,
             layered: self.below("esp.layered").is_some_and(|path| path.exists()),
