@@ -14,6 +14,7 @@ LIBDIR ?= $(PREFIX)/lib/beadm-rs
 SYSTEMDDIR ?= $(PREFIX)/lib/systemd
 KERNELDIR ?= $(PREFIX)/lib/kernel
 SYSCONFDIR ?= /etc
+ALPMHOOKDIR ?= $(PREFIX)/share/libalpm/hooks
 # dracut looks for modules nowhere else, whatever the prefix (dracut(8), dracutbasedir).
 DRACUTDIR ?= /usr/lib/dracut
 
@@ -38,6 +39,8 @@ FILES = \
 	0755:$(BINARY):$(SBINDIR)/beadm-rs \
 	0755:$(WATCH):$(LIBDIR)/watch \
 	0644:man/beadm-rs.8:$(MANDIR)/man8/beadm-rs.8 \
+	0644:man/beadm-rs-synclist.5:$(MANDIR)/man5/beadm-rs-synclist.5 \
+	0644:dist/synclist:$(DOCDIR)/synclist \
 	0644:completions/beadm-rs.bash:$(BASHCOMPDIR)/beadm-rs \
 	0644:completions/_beadm-rs:$(ZSHCOMPDIR)/_beadm-rs \
 	0644:completions/beadm-rs.fish:$(FISHCOMPDIR)/beadm-rs.fish \
@@ -46,6 +49,9 @@ FILES = \
 	0644:LICENSE-MIT:$(DOCDIR)/LICENSE-MIT \
 	0644:LICENSE-APACHE:$(DOCDIR)/LICENSE-APACHE \
 	$(foreach hook,$(HOOKS),0755:dist/kernel/beadm-rs:$(hook)) \
+	0644:dist/apt/80beadm-rs:$(SYSCONFDIR)/apt/apt.conf.d/80beadm-rs \
+	0644:dist/pacman/10-beadm-rs.hook:$(ALPMHOOKDIR)/10-beadm-rs.hook \
+	0644:dist/dnf/beadm-rs.actions:$(SYSCONFDIR)/dnf/libdnf5-plugins/actions.d/beadm-rs.actions \
 	$(foreach unit,$(UNITS),0644:dist/systemd/$(unit):$(SYSTEMDDIR)/system/$(unit)) \
 	$(foreach file,$(DRACUT),0755:dist/dracut/90beadm-rs/$(file):$(DRACUTDIR)/modules.d/90beadm-rs/$(file))
 
@@ -65,7 +71,7 @@ install: $(BINARY) $(WATCH)
 	@set -e; for file in $(FILES); do \
 		mode=$${file%%:*} rest=$${file#*:}; source=$${rest%%:*} target=$(DESTDIR)$${rest#*:}; \
 		install -D -m "$$mode" "$$source" "$$target"; \
-		case $$source in dist/systemd/* | dist/kernel/*) sed -i 's|/usr/sbin/beadm-rs|$(SBINDIR)/beadm-rs|g' "$$target" ;; esac; \
+		case $$source in dist/systemd/* | dist/kernel/* | dist/apt/* | dist/pacman/* | dist/dnf/*) sed -i 's|/usr/sbin/beadm-rs|$(SBINDIR)/beadm-rs|g' "$$target" ;; esac; \
 	done
 	@install -d -m 0755 "$(DESTDIR)$(dir $(GENERATOR))"
 	@ln -sfr "$(DESTDIR)$(SBINDIR)/beadm-rs" "$(DESTDIR)$(GENERATOR)"

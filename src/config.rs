@@ -3,7 +3,7 @@
 //!
 //! ```toml
 //! [boot]
-//! loader = "auto"      # or "systemd-boot", "grub", "bootfs"
+//! loader = "auto"      # or "systemd-boot", "grub", "label", "bootfs"
 //! esp = "/boot/efi"    # where the loader's partition is mounted; found by itself
 //! mirrors = []         # where further partitions are mounted that get the same files
 //! tries = 3            # how often a trial is booted before the last good one
@@ -11,6 +11,12 @@
 //!
 //! [health]
 //! timeout = 60         # how long a health check may take, seconds
+//!
+//! [hooks]              # of package managers: an environment before each transaction
+//! enabled = true
+//! keep = 5             # how many of them 'prune' keeps, and each hook when it has made one
+//! min-free = 10        # with less of the pool free, percent, none is made
+//! on-failure = "continue"   # or "stop": no transaction without one
 //! ```
 
 use std::fs;
@@ -39,6 +45,56 @@ pub struct Config {
     pub boot: Boot,
     /// The health checks.
     pub health: Health,
+    /// The hooks of package managers.
+    pub hooks: Hooks,
+}
+
+/// `[hooks]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Hooks {
+    /// They make environments.
+    pub enabled: bool,
+    /// How many are kept.
+    pub keep: usize,
+    /// How much of the pool has to be free, percent.
+    #[serde(deserialize_with = "percent")]
+    pub min_free: u64,
+    /// What becomes of a transaction before which none could be made.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            keep: 5,
+            min_free: 10,
+            on_failure: OnFailure::Continue,
+        }
+    }
+}
+
+/// What becomes of a transaction before which no environment could be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// It goes on, and the administrator is told.
+    #[default]
+    Continue,
+    /// The package manager is stopped.
+    Stop,
+}
+
+fn percent<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let percent = u64::deserialize(deserializer)?;
+    if percent < 100 {
+        Ok(percent)
+    } else {
+        Err(serde::de::Error::custom(format!(
+            "min-free is {percent}, and can be 0 to 99 percent"
+        )))
+    }
 }
 
 /// `[health]`.
@@ -135,6 +191,8 @@ pub enum LoaderName {
     SystemdBoot,
     /// GRUB, with a menu of this program's own.
     Grub,
+    /// FreeBSD's or illumos': the pool's `bootfs`, and its labels for one boot.
+    Label,
     /// Whatever follows the pool's `bootfs`.
     Bootfs,
 }
@@ -262,6 +320,14 @@ mod tests {
         assert_eq!((boot.tries, boot.watch), (1, 0));
         let health = Config::parse("[health]\ntimeout = 5").unwrap().health;
         assert_eq!(health.timeout(), Duration::from_secs(5));
+        let text = "[hooks]\nenabled = false\nkeep = 2\nmin-free = 0\non-failure = \"stop\"";
+        let expected = Hooks {
+            enabled: false,
+            keep: 2,
+            min_free: 0,
+            on_failure: OnFailure::Stop,
+        };
+        assert_eq!(Config::parse(text).unwrap().hooks, expected);
     }
 
     #[test]
@@ -283,6 +349,9 @@ mod tests {
             ("[health]\ntimeout = 0\n", "timeout is 0"),
             ("[health]\ntimeout = 3601\n", "timeout is 3601"),
             ("[health]\nretries = 2\n", "`retries`"),
+            ("[hooks]\nmin-free = 100\n", "min-free is 100"),
+            ("[hooks]\non-failure = \"ask\"\n", "`ask`"),
+            ("[hooks]\nkeep = -1\n", "keep"),
             ("boot = 3", "line 1"),
         ] {
             let error = Config::parse(text).unwrap_err();

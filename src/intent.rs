@@ -9,11 +9,13 @@ use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::str::FromStr;
 
+use camino::Utf8PathBuf;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::boot::Switch;
-use crate::zfs::{DatasetName, Guid};
+use crate::share::Place;
+use crate::zfs::{DatasetName, Guid, SnapshotName};
 
 /// The longest value of a user property, bytes (zfsprops(7), 8192 with the NUL).
 pub const MAX_BYTES: usize = 8191;
@@ -187,6 +189,44 @@ pub enum Undertaking {
         #[serde(default)]
         others: Vec<DatasetName>,
     },
+    /// A directory moved into the shared dataset.
+    Share {
+        /// Which, and where to.
+        #[serde(flatten)]
+        place: Place,
+        /// The root of the environment.
+        root: DatasetName,
+    },
+    /// A shared directory moved back into the environment.
+    Unshare {
+        /// Which.
+        #[serde(flatten)]
+        place: Place,
+        /// The root of the environment.
+        root: DatasetName,
+        /// Others go on sharing it.
+        only_here: bool,
+        /// The copy was made: where it is gone, it is in its place.
+        copied: bool,
+    },
+    /// Something of the shared dataset put back as it was.
+    Restore {
+        /// The shared dataset.
+        share: DatasetName,
+        /// Where in it.
+        path: Utf8PathBuf,
+        /// The snapshot of the state before.
+        before: SnapshotName,
+    },
+    /// Files carried from one environment to another.
+    Sync {
+        /// The source's roots, the one under the beroot first.
+        from: Vec<DatasetName>,
+        /// The target's.
+        to: Vec<DatasetName>,
+        /// What the snapshots' names after `@` begin with.
+        snapshot: String,
+    },
 }
 
 impl Undertaking {
@@ -200,6 +240,10 @@ impl Undertaking {
             Self::Snapshot { .. } => "snapshot",
             Self::Rename { .. } => "rename",
             Self::Rollback { .. } => "rollback",
+            Self::Share { .. } => "share add",
+            Self::Unshare { .. } => "share remove",
+            Self::Restore { .. } => "share restore",
+            Self::Sync { .. } => "sync",
         }
     }
 
@@ -213,9 +257,14 @@ impl Undertaking {
             Self::Destroy { roots, .. } => roots.iter().map(|(name, _)| name.clone()).collect(),
             Self::Rename { moves } => moves.iter().map(|(_, from, _)| from.clone()).collect(),
             Self::Snapshot { roots, .. } => roots.clone(),
+            Self::Sync { from, to, .. } => from.iter().chain(to).cloned().collect(),
             Self::DestroySnapshot { root, others, .. } | Self::Rollback { root, others, .. } => {
                 std::iter::once(root).chain(others).cloned().collect()
             }
+            Self::Share { place, root } | Self::Unshare { place, root, .. } => {
+                vec![root.clone(), place.share.clone()]
+            }
+            Self::Restore { share, .. } => vec![share.clone()],
         }
     }
 
@@ -232,6 +281,12 @@ impl Undertaking {
             Self::Activate { target, .. } => Some(format!("the environment with guid {target}")),
             Self::Destroy { roots, .. } => roots.first().map(|(name, _)| name.to_string()),
             Self::Rename { moves } => moves.first().map(|(_, from, to)| format!("{from} to {to}")),
+            Self::Share { place, .. } | Self::Unshare { place, .. } => Some(place.path.to_string()),
+            Self::Restore { path, .. } => Some(path.to_string()),
+            Self::Sync { from, to, .. } => match (from.first(), to.first()) {
+                (Some(from), Some(to)) => Some(format!("{from} to {to}")),
+                _ => None,
+            },
         }
         .unwrap_or_default()
     }

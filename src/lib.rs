@@ -18,7 +18,9 @@
 //! - [`marker`], [`intent`]: what this program writes into a pool
 //! - [`health`]: whether the running system does what it is there for
 //! - [`diff`]: what differs between two environments
+//! - [`share`]: what all environments have in common: the shared dataset, its record, its files
 //! - [`packages`]: what packages are installed in a tree, the order of versions
+//! - [`sync`]: what is carried from one environment to another
 //!
 //! What is done:
 //! - [`plan`]: pure planners, one per request, and recovery
@@ -51,6 +53,8 @@ pub mod os;
 pub mod own;
 pub mod packages;
 pub mod plan;
+pub mod share;
 pub mod survey;
+pub mod sync;
 pub mod sys;
 pub mod zfs;

@@ -30,10 +30,13 @@ const HELP_WIDTH: usize = 100;
 
 /// The hand-written sections after the commands, in this order; the file is
 /// the title in small letters, with a hyphen for a space.
-const SECTIONS: [&str; 13] = [
+const SECTIONS: [&str; 16] = [
+    "SYNCHRONIZATION",
     "LOADERS",
     "TAKING GRUB OVER",
     "TRIALS AND HEALTH CHECKS",
+    "UPGRADES",
+    "SHARED DATASET",
     "EXIT STATUS",
     "ENVIRONMENT",
     "FILES",
@@ -120,8 +123,19 @@ fn with_values_in_the_text(command: Command) -> Command {
     })
 }
 
+/// The commands, each followed by those that it has itself: `share init`.
 fn subcommands(command: &Command) -> Vec<Command> {
-    command.get_subcommands().cloned().collect()
+    let mut all = Vec::new();
+    for outer in command.get_subcommands() {
+        all.push(outer.clone());
+        for inner in outer.get_subcommands() {
+            if inner.get_name() != "help" {
+                let name = format!("{} {}", outer.get_name(), inner.get_name());
+                all.push(inner.clone().name(&*name.leak()));
+            }
+        }
+    }
+    all
 }
 
 /// "create [-a] [-d TEXT] … NAME", as people write a synopsis.

@@ -6,12 +6,14 @@ mod listings;
 mod loaders;
 mod records;
 mod simulator;
+mod synchronization;
 
 pub use files::{fstab, list_cache, mountinfo};
 pub use listings::{
     holds, pools, program, properties, properties_values, send_size, settable, tree, tree_values,
     user_properties,
 };
-pub use loaders::{grub_block, grub_menu};
+pub use loaders::{grub_block, grub_menu, label};
 pub use records::{intent, marker, names, trial};
 pub use simulator::sim_state;
+pub use synchronization::{sync_append, sync_records, synclist};

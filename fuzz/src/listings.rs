@@ -62,10 +62,10 @@ pub fn tree(data: &[u8]) {
 /// others.
 fn listing(mountpoint: &str, mark: &str, description: &str) -> String {
     format!(
-        "p/a\tfilesystem\t1\t7\t1700000000\t1\t2\t3\t-\tnoauto\tno\toff\t-\t-\t-\t-\t0\t/a\t1\t-\t-\t-\t-\t-\t-\t-\t-\t1\t-\tp/a\n\
-         p/b\tfilesystem\t2\t7\t1700000000\t1\t2\t3\t-\tnoauto\tno\toff\t-\t-\t-\t-\t0\t{mountpoint}\t2\t-\t-\t-\t{mark}\t-\t-\t-\t-\t2\t{description}\tp/b\n\
-         p/b@s\tsnapshot\t3\t7\t1700000000\t1\t2\t3\t-\t-\t-\t-\t-\t-\t-\t-\t0\t-\t3\t-\t-\t-\t{mark}\t-\t-\t-\t-\t3\t{description}\tp/b@s\n\
-         p/d\tfilesystem\t5\t7\t1700000000\t1\t2\t3\t-\tnoauto\tno\toff\t-\t-\t-\t-\t0\t/d\t5\t-\t-\t-\t-\t-\t-\t-\t-\t5\tthe last\tp/d\n"
+        "p/a\tfilesystem\t1\t7\t1700000000\t1\t2\t3\t-\tnoauto\tno\toff\t-\t-\t-\t-\t0\t/a\t1\t-\t-\t-\t-\t-\t-\t-\t-\t-\t1\t-\tp/a\n\
+         p/b\tfilesystem\t2\t7\t1700000000\t1\t2\t3\t-\tnoauto\tno\toff\t-\t-\t-\t-\t0\t{mountpoint}\t2\t-\t-\t-\t{mark}\t-\t-\t-\t-\t-\t2\t{description}\tp/b\n\
+         p/b@s\tsnapshot\t3\t7\t1700000000\t1\t2\t3\t-\t-\t-\t-\t-\t-\t-\t-\t0\t-\t3\t-\t-\t-\t{mark}\t-\t-\t-\t-\t-\t3\t{description}\tp/b@s\n\
+         p/d\tfilesystem\t5\t7\t1700000000\t1\t2\t3\t-\tnoauto\tno\toff\t-\t-\t-\t-\t0\t/d\t5\t-\t-\t-\t-\t-\t-\t-\t-\t-\t5\tthe last\tp/d\n"
     )
 }
 
@@ -80,7 +80,7 @@ pub fn tree_values(data: &[u8]) {
         return;
     };
     let mut marks = BTreeMap::new();
-    for (key, value) in [(SURVEYED[3], &mark), (SURVEYED[8], &description)] {
+    for (key, value) in [(SURVEYED[3], &mark), (SURVEYED[9], &description)] {
         if value != "-" {
             marks.insert(key.to_owned(), value.clone());
         }

@@ -1,9 +1,11 @@
-//! What is on a loader's partition, where anybody may have written.
+//! What is on a loader's partition, where anybody may have written; and what is
+//! printed of a pool's labels.
 
 use beadm_rs::boot::grub::block::Block;
 use beadm_rs::boot::grub::envblock::{BYTES, EnvBlock};
 use beadm_rs::boot::grub::menu::Menu;
 use beadm_rs::boot::grub::stub::{self, Stub};
+use beadm_rs::os::label::{Label, Vendor, dataset, device};
 
 /// A block is read as GRUB reads it, or not at all, and written as it was read.
 pub fn grub_block(data: &[u8]) {
@@ -43,5 +45,24 @@ pub fn grub_menu(data: &[u8]) {
             let _ = stub::overruled(behind);
         }
         (state, None) => panic!("{state:?} and nothing inserted"),
+    }
+}
+
+/// What boots once is one line of what was printed, and a dataset that is read from
+/// it is written as it was read.
+pub fn label(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    for text in [text.as_ref(), &format!("nvlist version: 0\n{text}")] {
+        for vendor in [Vendor::FreeBsd, Vendor::Illumos] {
+            let Ok(label) = Label::parse(text, vendor) else {
+                continue;
+            };
+            let Some(once) = label.once else { continue };
+            let line = format!("\t{} = {once}", vendor.key());
+            assert_eq!(text.lines().filter(|found| *found == line).count(), 1);
+            if let Some(root) = dataset(&once) {
+                assert_eq!(dataset(&device(&root)), Some(root));
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use beadm_rs::be::name::{BeName, NewBeName};
 use beadm_rs::intent::Intent;
 use beadm_rs::marker;
-use beadm_rs::survey::{FellBack, Trial};
+use beadm_rs::survey::{FellBack, Files, Trial};
 use beadm_rs::zfs::{DatasetName, Guid, PoolName, SnapshotName};
 
 /// What was read is written as it was read.
@@ -31,6 +31,9 @@ pub fn trial(data: &[u8]) {
         let written = fell_back.encode();
         assert!(!written.contains(char::is_control));
         assert_eq!(FellBack::decode(&written), Ok(fell_back));
+    }
+    if let Ok(files) = Files::decode(&text) {
+        assert_eq!(Files::decode(&files.encode()), Ok(files));
     }
 }
 

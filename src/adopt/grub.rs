@@ -16,7 +16,7 @@ pub fn look(host: &Host, survey: &Survey) -> Result<Option<init::Grub>, Refusal>
     let wanted = match config.loader {
         LoaderName::Grub => true,
         LoaderName::Auto => names_what_runs(platform),
-        LoaderName::Bootfs | LoaderName::SystemdBoot => false,
+        LoaderName::Bootfs | LoaderName::Label | LoaderName::SystemdBoot => false,
     };
     let (true, None, Some(running)) = (wanted, &host.altroot, survey.running()) else {
         return Ok(None);

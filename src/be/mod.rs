@@ -1,6 +1,7 @@
 //! A boot environment as a view on a survey: its datasets, its flags, what it
 //! holds.
 
+pub mod made;
 pub mod name;
 pub mod rewrite;
 pub mod space;
@@ -47,7 +48,7 @@ impl Apart {
 }
 
 /// Why a dataset stands apart by itself, without looking at what is above it.
-fn apart(dataset: &Dataset) -> Option<Apart> {
+pub(crate) fn apart(dataset: &Dataset) -> Option<Apart> {
     if dataset.kind == Kind::Volume {
         return Some(Apart::Volume);
     }
@@ -200,6 +201,9 @@ impl<'a> BootEnvironment<'a> {
         let altroot = self.survey.altroot_of(&self.root.name);
         if self.survey.is_unfinished(&self.root.name) {
             return Some("it is part of an unfinished operation".to_owned());
+        }
+        if self.unfinished_upgrade().is_some() {
+            return Some("its upgrade did not end".to_owned());
         }
         match self.root.mountpoint.clone().without(altroot) {
             Mountpoint::Path(path) if path == "/" => {}

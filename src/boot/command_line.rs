@@ -4,6 +4,10 @@
 /// tries run out.
 pub(super) const PANIC: &str = "panic=10";
 
+/// The word by which the boot service knows that somebody chose the loader's
+/// entry that fails back.
+pub(crate) const FAILBACK: &str = "beadm-rs.failback";
+
 /// A kernel command line's words; what is in double quotes is one.
 pub(super) fn words(options: &str) -> Vec<&str> {
     let mut quoted = false;
@@ -16,13 +20,21 @@ pub(super) fn words(options: &str) -> Vec<&str> {
         .collect()
 }
 
+/// Whether a loader by UEFI gave it, which started a copy of this program's: with
+/// their paths as the firmware writes them.
+pub(crate) fn is_of_copies(options: &str) -> bool {
+    words(options)
+        .iter()
+        .any(|word| word.starts_with("initrd=\\beadm-rs\\"))
+}
+
 /// Whether it says itself what happens after a panic.
 pub(super) fn says_panic(options: &str) -> bool {
     words(options).iter().any(|word| word.starts_with("panic="))
 }
 
 /// A kernel command line that names another dataset for its root, and has
-/// nothing in it that a loader put there.
+/// nothing in it that a loader put there, or that says how this boot was chosen.
 pub(super) fn with_root(options: &str, root: &str) -> String {
     // Initramfs scripts write a space in a name as a plus.
     let root = root.replace(' ', "+");
@@ -38,6 +50,7 @@ pub(super) fn with_root(options: &str, root: &str) -> String {
             Some(("zfs", _)) => name("zfs="),
             Some(("bootfs", _)) => name("bootfs="),
             Some(("initrd" | "BOOT_IMAGE", _)) => continue,
+            None if word == FAILBACK => continue,
             _ => word.to_owned(),
         };
         kept.push(word);
@@ -53,6 +66,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn copies_are_known_by_their_place() {
+        assert!(is_of_copies("initrd=\\beadm-rs\\0a\\initrd root=ZFS=a"));
+        assert!(!is_of_copies("initrd=\\own\\initrd root=ZFS=a"));
+        assert!(!is_of_copies("quiet=initrd=\\beadm-rs\\"));
+    }
+
+    #[test]
     fn the_root_is_named_in_the_way_it_was() {
         for (was, is) in [
             (
@@ -65,6 +85,10 @@ mod tests {
             ),
             ("zfs=bootfs rw", "zfs=rpool/ROOT/n+w rw"),
             ("ro", "root=ZFS=rpool/ROOT/n+w ro"),
+            (
+                "root=ZFS=rpool/ROOT/a beadm-rs.failback ro",
+                "root=ZFS=rpool/ROOT/n+w ro",
+            ),
             (
                 "dyndbg=\"file a +p\" ro",
                 "root=ZFS=rpool/ROOT/n+w dyndbg=\"file a +p\" ro",

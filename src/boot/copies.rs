@@ -85,6 +85,8 @@ pub(super) struct Copied {
     pub watch: Option<Watch>,
     /// What an administrator has to know about that.
     pub notes: Vec<String>,
+    /// The kernel that is copied.
+    pub kernel: OwnFile,
 }
 
 /// How an environment is to boot by its copies.
@@ -268,15 +270,15 @@ impl Store {
         };
         let directory = Utf8Path::new(IMAGES).join(&image);
         for (step, source, to) in [
-            ("stage-kernel", kernel, "linux"),
-            ("stage-initramfs", initramfs, "initrd"),
+            ("stage-kernel", &kernel, "linux"),
+            ("stage-initramfs", &initramfs, "initrd"),
         ] {
             let copy = Action::Loader(LoaderChange::Copy {
-                dataset: source.dataset,
-                file: source.file,
+                dataset: source.dataset.clone(),
+                file: source.file.clone(),
                 partition: self.directory.clone(),
                 to: directory.join(to),
-                digest: source.digest,
+                digest: source.digest.clone(),
             });
             steps.push(Step::new(step, copy).undone_by(undo.clone()));
         }
@@ -291,6 +293,7 @@ impl Store {
             steps,
             watch,
             notes,
+            kernel,
         })
     }
 }
@@ -337,6 +340,11 @@ pub(super) fn newest(
 /// Which of the environments a guid is.
 pub(super) fn known(survey: &Survey) -> impl Fn(Guid) -> bool + use<'_> {
     |guid| survey.environment_with(guid).is_some()
+}
+
+/// What the entry is called that fails back to an environment.
+pub(super) fn failback_title(name: &str) -> String {
+    format!("Fail back to {name}")
 }
 
 /// The environment that is on trial by the pool's record.

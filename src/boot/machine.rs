@@ -13,7 +13,7 @@ use crate::check::{CONFIRMS, WANTED, stand_in};
 use crate::execute::{Quiet, execute};
 use crate::host::Host;
 use crate::os::Platform as _;
-use crate::plan::{Plan, Planned, activate, destroy, recover, rename};
+use crate::plan::{Plan, Planned, activate, destroy, provisional, recover, rename};
 use crate::survey::{Scope, Survey};
 use crate::zfs::sim::{NewPool, Sim};
 use crate::zfs::{DatasetName, Guid, Zfs as _};
@@ -96,6 +96,14 @@ impl Machine {
 
     pub(super) fn next(&self) -> Option<String> {
         Some(self.state().next?.leaf().to_owned())
+    }
+
+    pub(super) fn once(&self) -> Option<String> {
+        Some(self.state().once?.leaf().to_owned())
+    }
+
+    pub(super) fn not_once(&self) -> Plan {
+        provisional::plan_not_once(&self.survey(), self.host().loader.as_ref()).unwrap()
     }
 
     pub(super) fn plan(&self, act: &Act) -> Planned {
@@ -279,5 +287,83 @@ pub(super) fn stopped_anywhere(make: fn() -> Machine, tidy: fn(&Machine, &str)) 
             stopped += 1;
         }
         assert!(stopped > 5, "{stopped}");
+    }
+}
+
+/// What is activated for good, or once, stopped after each of its changes, with
+/// something that boots once before it and without: one or the other holds after a
+/// recovery. `tidy` looks at what is left.
+pub(super) fn once_stopped_anywhere(make: fn() -> Machine, tidy: fn(&Machine, &str)) {
+    for new in [Act::Good("new"), Act::Once("new")] {
+        for before in [None, Some("other")] {
+            for stopped in 0.. {
+                let machine = make();
+                if let Some(before) = before {
+                    machine.act(&Act::Once(before));
+                }
+                let plan = machine.plan(&new).unwrap();
+                machine.sim.fail_after(stopped);
+                let done = machine.carry_out(&plan);
+                machine.sim.resume();
+                machine.recover();
+                let told = format!("stopped after {stopped} with {before:?}");
+                let (next, once) = (machine.next(), machine.once());
+                let there = (next.as_deref(), once.as_deref());
+                let expected = match new {
+                    Act::Good(_) => [(Some("debian"), before), (Some("new"), None)],
+                    _ => [(Some("debian"), before), (Some("debian"), Some("new"))],
+                };
+                assert!(expected.contains(&there), "{told}: {there:?}");
+                let confirmed = machine.survey().last_good();
+                assert_eq!(
+                    confirmed,
+                    Some(machine.guid(next.as_deref().unwrap())),
+                    "{told}"
+                );
+                tidy(&machine, &told);
+                // Nothing is in the way of doing it again, or of the contrary.
+                machine.act(&new);
+                machine.act(&Act::Good("debian"));
+                let now = (machine.next(), machine.once());
+                assert_eq!(now, (Some("debian".to_owned()), None), "{told}");
+                if done.is_ok() {
+                    assert_eq!(there, expected[1], "{told}");
+                    assert!(stopped > 2, "{told}");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What is being tried boots next as what was activated for good does: which of
+/// the two it is decides what a recovery does.
+#[test]
+fn what_is_tried_and_then_activated_is_tried_or_activated_wherever_it_is_stopped() {
+    for make in [
+        super::systemd_boot::tests::machine,
+        super::grub::tests::machine,
+    ] {
+        for stopped in 0.. {
+            let machine = make();
+            machine.act(&Act::Good("debian"));
+            machine.act(&Act::Trial("new"));
+            let plan = machine.plan(&Act::Good("new")).unwrap();
+            machine.sim.fail_after(stopped);
+            let done = machine.carry_out(&plan);
+            machine.sim.resume();
+            machine.recover();
+            let survey = machine.survey();
+            let tried = survey.boot.trial.is_some();
+            let (old, new) = (machine.guid("debian"), machine.guid("new"));
+            let good = if tried { old } else { new };
+            assert_eq!(survey.boot.next, Some(dataset("new")), "{stopped}");
+            assert_eq!(survey.last_good(), Some(good), "{stopped}");
+            assert_eq!(survey.trial().unwrap().is_some(), tried, "{stopped}");
+            if done.is_ok() {
+                assert!(!tried && stopped > 5, "{stopped}");
+                break;
+            }
+        }
     }
 }

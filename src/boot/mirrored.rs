@@ -14,7 +14,7 @@ use crate::os::Platform;
 use crate::os::loader::{LoaderChange, LoaderPartition};
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
-use crate::zfs::{Dataset, DatasetName, Pool};
+use crate::zfs::{Dataset, DatasetName, Guid, Pool};
 
 /// Where the partitions are.
 #[derive(Debug, PartialEq, Eq, Default)]
@@ -148,8 +148,9 @@ impl Loader for Mirrored {
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
+        back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
-        let steps = self.inner.stage(survey, target, switch)?;
+        let steps = self.inner.stage(survey, target, switch, back)?;
         Ok(self.followed(steps))
     }
 
@@ -169,8 +170,14 @@ impl Loader for Mirrored {
         self.inner.is_current(survey, next)
     }
 
-    fn after(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Vec<Step> {
-        let mut steps = self.inner.after(survey, target, switch);
+    fn after(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        switch: Switch,
+        back: Option<Guid>,
+    ) -> Vec<Step> {
+        let mut steps = self.inner.after(survey, target, switch, back);
         steps.extend(self.equalized());
         steps
     }
@@ -181,8 +188,13 @@ impl Loader for Mirrored {
         steps
     }
 
-    fn confirm(&self, survey: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal> {
-        let steps = self.inner.confirm(survey, target)?;
+    fn confirm(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        back: Option<Guid>,
+    ) -> Result<Vec<Step>, Refusal> {
+        let steps = self.inner.confirm(survey, target, back)?;
         Ok(self.followed(steps))
     }
 
@@ -208,8 +220,8 @@ impl Loader for Mirrored {
         self.inner.notes()
     }
 
-    fn cancel_once(&self) -> Option<Step> {
-        self.inner.cancel_once()
+    fn cancel_once(&self, survey: &Survey) -> Option<Step> {
+        self.inner.cancel_once(survey)
     }
 
     fn put_right(&self) -> Vec<Step> {

@@ -2,18 +2,25 @@
 //!
 //! One trait, [`Loader`]. [`Bootfs`] stands for every loader that follows the
 //! pool's `bootfs` property and can neither count tries nor boot something
-//! once. Loaders with entries of their own put their steps in
-//! [`Loader::stage`] and [`Loader::commit`]: the places in the plan of an
-//! activation are the same: [`SystemdBoot`]. [`find`] says which one it is.
+//! once; [`Firmware`] for the same on a machine whose firmware does the latter;
+//! [`Label`] for those of FreeBSD and illumos, which do it too.
+//! Loaders with entries of their own put their steps in [`Loader::stage`] and
+//! [`Loader::commit`]: the places in the plan of an activation are the same:
+//! [`SystemdBoot`], [`Grub`]. [`find`] says which one it is.
 
 mod archive;
-mod command_line;
+pub(crate) mod command_line;
 mod copies;
+#[cfg(test)]
+mod failing_back;
+mod firmware;
 pub mod grub;
+mod label;
 #[cfg(test)]
 mod machine;
 mod mirrored;
 mod place;
+mod site;
 mod systemd_boot;
 pub(crate) mod watch;
 
@@ -24,12 +31,16 @@ use crate::config::{self, LoaderName};
 use crate::os::Platform;
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
-use crate::zfs::{Dataset, DatasetName, Pool};
+use crate::zfs::{Dataset, DatasetName, Guid, Pool};
 
 use self::mirrored::{Mirrored, Partitions};
+use self::site::Site;
 
+pub use firmware::Firmware;
 pub use grub::Grub;
+pub use label::Label;
 pub use systemd_boot::SystemdBoot;
+pub(crate) use systemd_boot::failback;
 
 /// What the loader will do, as far as it is set.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -119,6 +130,7 @@ pub trait Loader: Send + Sync {
     fn state(&self, beroot: &DatasetName, pools: &[Pool]) -> BootState;
 
     /// The steps that make its files ready; nothing changes for the next boot yet.
+    /// `back` is the environment that `failback` leads to after the switch.
     ///
     /// # Errors
     /// Why the target cannot be made to boot so.
@@ -127,6 +139,7 @@ pub trait Loader: Send + Sync {
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
+        back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal>;
 
     /// The one write after which the target boots.
@@ -144,10 +157,11 @@ pub trait Loader: Send + Sync {
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
+        back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
-        let mut steps = self.stage(survey, target, switch)?;
+        let mut steps = self.stage(survey, target, switch, back)?;
         steps.push(self.commit(survey, target, switch)?);
-        steps.extend(self.after(survey, target, switch));
+        steps.extend(self.after(survey, target, switch, back));
         Ok(steps)
     }
 
@@ -171,8 +185,15 @@ pub trait Loader: Send + Sync {
     }
 
     /// What follows the commit: the pool's `bootfs`, where the loader does not
-    /// follow that itself, and the end of what is not needed any more.
-    fn after(&self, _survey: &Survey, _target: &Dataset, _switch: Switch) -> Vec<Step> {
+    /// follow that itself, the way back in its menu, and the end of what is not
+    /// needed any more.
+    fn after(
+        &self,
+        _survey: &Survey,
+        _target: &Dataset,
+        _switch: Switch,
+        _back: Option<Guid>,
+    ) -> Vec<Step> {
         Vec::new()
     }
 
@@ -183,11 +204,18 @@ pub trait Loader: Send + Sync {
     }
 
     /// Its part of a confirmation: the target, which was on trial, boots from
-    /// now on.
+    /// now on, and `failback` leads to `back`. Nothing where no tries are counted.
     ///
     /// # Errors
     /// Why it cannot.
-    fn confirm(&self, survey: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal>;
+    fn confirm(
+        &self,
+        _survey: &Survey,
+        _target: &Dataset,
+        _back: Option<Guid>,
+    ) -> Result<Vec<Step>, Refusal> {
+        Ok(Vec::new())
+    }
 
     /// The steps that take away what it has of an environment that goes.
     fn forget(&self, _survey: &Survey, _gone: &Dataset) -> Forgotten {
@@ -216,7 +244,7 @@ pub trait Loader: Send + Sync {
 
     /// The step that takes back what was set to boot once; `None` where that was
     /// set by something else.
-    fn cancel_once(&self) -> Option<Step> {
+    fn cancel_once(&self, _survey: &Survey) -> Option<Step> {
         None
     }
 
@@ -232,17 +260,19 @@ pub trait Loader: Send + Sync {
     }
 }
 
-/// The loader of a machine: as it is configured, else the one that surely boots
-/// it, else whatever follows `bootfs`.
+/// The loader of a machine: as it is configured, else the one of its operating
+/// system, else the one that surely boots it, else whatever follows `bootfs`.
 #[must_use]
 pub fn find(
     config: &config::Boot,
     platform: Box<dyn Platform>,
     altroot: Option<&Utf8Path>,
 ) -> Box<dyn Loader> {
+    let vendor = platform.label_vendor();
     let partitions = Partitions::find(platform.as_ref(), config, altroot);
     let esp = partitions.first.as_deref();
     let name = match config.loader {
+        LoaderName::Auto if vendor.is_some() => LoaderName::Label,
         LoaderName::Auto if systemd_boot::find::is_certain(platform.as_ref(), altroot, esp) => {
             LoaderName::SystemdBoot
         }
@@ -254,17 +284,24 @@ pub fn find(
         }
         said => said,
     };
-    let (esp, tries, watch) = (partitions.first.clone(), config.tries, config.watch);
-    match name {
-        LoaderName::SystemdBoot => {
-            let loader = SystemdBoot::new(platform, altroot, esp, tries, watch);
+    let esp = partitions.first.clone();
+    let site = |platform| Site::new(platform, altroot, esp.clone(), config);
+    match (name, vendor) {
+        (LoaderName::SystemdBoot, _) => {
+            let loader = SystemdBoot::new(site(platform));
             Mirrored::around(loader, partitions)
         }
-        LoaderName::Grub => {
-            let loader = Grub::new(platform, altroot, esp, tries, watch);
+        (LoaderName::Grub, _) => {
+            let loader = Grub::new(site(platform));
             Mirrored::around(loader, partitions)
         }
-        LoaderName::Bootfs | LoaderName::Auto => Box::new(Bootfs),
+        (LoaderName::Label, Some(vendor)) => Box::new(Label::new(platform, vendor)),
+        (LoaderName::Bootfs | LoaderName::Auto, _)
+            if altroot.is_none() && firmware::serves(platform.as_ref(), esp.as_deref()) =>
+        {
+            Box::new(Firmware::new(site(platform)))
+        }
+        (LoaderName::Label | LoaderName::Bootfs | LoaderName::Auto, _) => Box::new(Bootfs),
     }
 }
 
@@ -300,6 +337,7 @@ impl Loader for Bootfs {
         _survey: &Survey,
         _target: &Dataset,
         _switch: Switch,
+        _back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
         Ok(Vec::new())
     }
@@ -317,8 +355,23 @@ impl Loader for Bootfs {
         };
         Ok(Step::new("commit", action).undone_by(undo).commits())
     }
+}
 
-    fn confirm(&self, _survey: &Survey, _target: &Dataset) -> Result<Vec<Step>, Refusal> {
-        Ok(Vec::new())
-    }
+/// Why a loader that only boots something once makes no trial.
+fn counts_no_tries(loader: &dyn Loader, target: &Dataset) -> Refusal {
+    let name = target.name.leaf();
+    let why = format!("{} counts no tries", loader.name());
+    Refusal::new(format!("try {name}"), why).remedy(format!("beadm-rs activate --once {name}"))
+}
+
+/// Why what boots once by its name keeps that.
+fn keeps_its_name(loader: &str, root: &Dataset, to: &DatasetName) -> Refusal {
+    Refusal::new(
+        format!("rename {} to {}", root.name.leaf(), to.leaf()),
+        format!(
+            "{loader} boots it once, by its name, and a machine that stopped between the two \
+             changes would not find it"
+        ),
+    )
+    .remedy("beadm-rs activate -T takes that back")
 }

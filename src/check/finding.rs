@@ -217,4 +217,8 @@ definitions! {
         "the kernel command line kept in the environment, for the next kernel, names another root";
     HIDDEN_FILES "hidden-files" Warning
         "files lie in a directory on which another dataset is mounted";
+    SHARED_PATH_OWN "shared-path-own" Warning
+        "the environment has a directory of its own, or none, where others lead to the shared dataset";
+    SHARED_PATH_STALE "shared-path-stale" Warning
+        "the environment leads to something in the shared dataset that is not shared any more";
 }

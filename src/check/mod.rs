@@ -5,7 +5,7 @@
 //!
 //! - [`finding`]: the names; `datasets`: what the pools show.
 //! - [`tree`]: the environment's files; `kernels`, `contents`, `system`, `names`, `hidden`,
-//!   `grub`, `zfsbootmenu`: what they show.
+//!   `shared`, `grub`, `zfsbootmenu`: what they show.
 //! - [`initramfs`], `compressed`, [`image`]: readers of kernels' formats.
 //! - [`stand_in`]: files that pass, for pools without a system.
 
@@ -19,6 +19,7 @@ pub mod image;
 pub mod initramfs;
 mod kernels;
 mod names;
+mod shared;
 pub mod stand_in;
 mod system;
 #[cfg(test)]
@@ -220,7 +221,9 @@ pub fn environment(
             key_files: &key_files(host, environment),
             by_zfsbootmenu,
         };
-        match files(host, &subject, &mut found) {
+        let looked = shared::findings(host, &subject, &mut found)
+            .and_then(|()| files(host, &subject, &mut found));
+        match looked {
             Ok(None) => {}
             // A pool that does not tell its features is told of elsewhere.
             Ok(Some(pool)) => {

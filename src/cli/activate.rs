@@ -1,14 +1,18 @@
 //! `activate` and `failback`.
 
+use std::cell::Cell;
 use std::io;
 
+use camino::Utf8PathBuf;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::completions::environments;
 use super::context::Context;
-use super::output;
+use super::error::Trouble;
+use super::switch::{self, Deed, Manner, Stopped, Switched};
 use super::watched;
+use super::{output, share};
 use crate::be::BeName;
 use crate::boot::grub::not_held;
 use crate::check;
@@ -16,6 +20,7 @@ use crate::host::Host;
 use crate::plan::activate::{self, Preflight};
 use crate::plan::{Plan, Planned, Refusal, provisional};
 use crate::survey::{Around, Survey};
+use crate::sync::change::Winner;
 
 /// Make a boot environment the one that boots next
 ///
@@ -24,7 +29,10 @@ use crate::survey::{Around, Survey};
 /// systemd-boot or GRUB by a menu of beadm-rs boots the machine, it is tried
 /// instead: a few boots, and the last good one returns unless it is confirmed. Activating the running one cancels a
 /// pending switch. Before that it is checked, as `check` does; what would not
-/// boot is refused.
+/// boot is refused. And the files of the synclist are carried to it, as `sync` does:
+/// accounts, crontabs and the like that changed since it was made; where both sides
+/// changed the same, nothing is done, and the exit code is 4. What changes until the
+/// reboot is carried when it boots.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Boot it once, then the one before again; refused where the loader cannot
@@ -44,6 +52,15 @@ pub struct Args {
     #[arg(long)]
     no_check: bool,
 
+    /// Whose version is taken of files that both the running environment and this one
+    /// changed; without it they are listed, and nothing is done
+    #[arg(long, value_name = "SIDE", conflicts_with_all = ["no_sync", "not_once"])]
+    conflicts: Option<Winner>,
+
+    /// Carry no files, neither now nor when it boots
+    #[arg(long, conflicts_with = "not_once")]
+    no_sync: bool,
+
     /// The boot environment
     #[arg(value_name = "NAME", required_unless_present = "not_once", add = ArgValueCompleter::new(environments))]
     name: Option<BeName>,
@@ -55,12 +72,27 @@ pub struct Args {
 /// that boots next, so a pending switch is taken back, and after a reboot into
 /// a new environment the old one returns. A second failback goes one further
 /// back. What `check` finds about it is told and stops nothing, unless there is
-/// no kernel at all.
+/// no kernel at all. Files are carried back as by `activate`, but nothing about them
+/// stops it: of what both sides changed that one's own stays, and the other version is
+/// kept in its /etc/beadm-rs/conflicts.
 #[derive(Debug, clap::Args)]
 pub struct FailbackArgs {
     /// Do not look whether it can boot
     #[arg(long)]
     no_check: bool,
+
+    /// Carry no files, neither now nor when it boots
+    #[arg(long)]
+    no_sync: bool,
+
+    /// Put back what is shared too, as it was when what boots now was activated: all
+    /// of it, or PATH; what is there now is kept in a snapshot
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
+    restore_share: Option<Option<Utf8PathBuf>>,
+
+    /// With --restore-share: although it is in use
+    #[arg(long, requires = "restore_share")]
+    force: bool,
 }
 
 /// Let what boots start the kernel that was installed
@@ -105,14 +137,47 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         once: args.once,
         no_trial: args.no_trial,
     };
+    let manner = match args.no_sync {
+        true => Manner::Without,
+        false => Manner::Stopping(args.conflicts),
+    };
+    let switched = switched(context, &request, args.no_check, manner);
+    switch::conclude(context, "activate", switched)?;
+    if watched::settle(context)? {
+        context.warn(watched::ENDED);
+    }
+    Ok(())
+}
+
+/// Activates an environment.
+pub(super) fn switched(
+    context: &Context,
+    request: &activate::Request,
+    no_check: bool,
+    manner: Manner,
+) -> Result<Switched, Stopped> {
     let around = activate::around(&request.name);
-    context.switch_and_report("activate", &around, |survey| {
-        let plan = activate::plan(survey, context.host.loader.as_ref(), &request)?;
-        if args.no_check {
-            return Ok(plan);
-        }
-        checked(context, survey, &request.name, Preflight::Forward, plan)
-    })
+    let name = &request.name;
+    share::follow(context, name);
+    let release = Cell::new(false);
+    let deed = Deed {
+        look: &|host| with_newest(host, Survey::around(host, &around)?),
+        target: &|_| Some(name.clone()),
+        plan: &|survey| {
+            let plan = activate::plan(survey, context.host.loader.as_ref(), request)?;
+            release.set(share::release_is_due(survey, &plan));
+            Ok(plan)
+        },
+        check: &|survey| match no_check {
+            true => Ok(Vec::new()),
+            false => findings(context, survey, name, Preflight::Forward),
+        },
+    };
+    let switched = switch::switch(context, manner, &deed)?;
+    if release.get() && switched.report.done {
+        share::release(context);
+    }
+    Ok(switched)
 }
 
 /// Refuses what would take from GRUB the files that it starts the machine with.
@@ -143,50 +208,112 @@ pub(super) fn checked(
     direction: Preflight,
     mut plan: Plan,
 ) -> Planned {
-    let Some(environment) = survey.environment(name).filter(|_| !plan.steps.is_empty()) else {
-        return Ok(plan);
-    };
-    if check::grub_not_taken_over(&context.host) {
-        let note = "GRUB started this machine by an entry that names its root, and does so again \
-                    whatever is activated; beadm-rs init has it boot by a menu of beadm-rs";
-        plan.notes.push(note.to_owned());
+    if !plan.steps.is_empty() {
+        plan.notes
+            .extend(findings(context, survey, name, direction)?);
     }
-    if !context.is_root() {
-        let note = format!("whether {name} can boot was not looked at: only root can");
-        plan.notes.push(note);
-        return Ok(plan);
-    }
-    let facts = check::facts(&context.host, survey);
-    let findings = check::environment(&context.host, survey, &environment, &facts);
-    plan.notes
-        .extend(activate::preflight(name.as_str(), &findings, direction)?);
     Ok(plan)
 }
 
-pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Result<()> {
-    let report = context.change(
-        |host| {
-            // Where it leads is known from the roots alone.
-            let survey = Survey::around(host, &Around::default())?;
-            let target = activate::failback_target(&survey)?;
-            // It most likely hangs on the one it takes over from.
-            let mut roots = vec![target.root.name.clone()];
-            roots.extend(survey.boot.next.clone());
-            Ok(survey.closer(host, &roots)?)
-        },
-        |survey| {
-            let plan = activate::plan_failback(survey, context.host.loader.as_ref())?;
-            let target = activate::failback_target(survey)?;
-            match target.name().parse() {
-                Ok(name) if !args.no_check => {
-                    checked(context, survey, &name, Preflight::Back, plan)
-                }
-                _ => Ok(plan),
+/// What a look at the environment showed, or the refusal it leads to.
+pub(super) fn findings(
+    context: &Context,
+    survey: &Survey,
+    name: &BeName,
+    direction: Preflight,
+) -> Result<Vec<String>, Refusal> {
+    let mut notes = Vec::new();
+    let Some(environment) = survey.environment(name) else {
+        return Ok(notes);
+    };
+    if check::grub_not_taken_over(&context.host) {
+        let why = "GRUB started this machine by an entry that names its root, and does so again \
+                   whatever is activated";
+        match direction {
+            Preflight::Forward => {
+                return Err(
+                    Refusal::new(format!("activate {name}"), why).remedy(format!(
+                        "beadm-rs init has it boot by a menu of beadm-rs; \
+                     'beadm-rs activate {name} --no-check' sets bootfs all the same"
+                    )),
+                );
             }
+            Preflight::Back => notes.push(format!(
+                "{why}; beadm-rs init has it boot by a menu of beadm-rs"
+            )),
+        }
+    }
+    if !context.is_root() {
+        let note = format!("whether {name} can boot was not looked at: only root can");
+        notes.push(note);
+        return Ok(notes);
+    }
+    let facts = check::facts(&context.host, survey);
+    let found = check::environment(&context.host, survey, &environment, &facts);
+    notes.extend(activate::preflight(name.as_str(), &found, direction)?);
+    Ok(notes)
+}
+
+/// On a rescue system files come from what ran last, where that is known.
+fn with_newest(host: &Host, survey: Survey) -> Result<Survey, Trouble> {
+    let newest = survey.files().ok().flatten().map(|files| files.newest);
+    let newest = newest.and_then(|guid| survey.environment_with(guid));
+    let roots: Vec<_> = newest
+        .filter(|_| survey.running().is_none())
+        .map(|newest| newest.root.name.clone())
+        .into_iter()
+        .collect();
+    if roots.is_empty() {
+        return Ok(survey);
+    }
+    Ok(survey.closer(host, &roots)?)
+}
+
+/// What has to be looked at to fail back.
+pub(super) fn look_back(host: &Host) -> Result<Survey, Trouble> {
+    // Where it leads is known from the roots alone.
+    let around = Around {
+        shared: true,
+        ..Around::default()
+    };
+    let survey = Survey::around(host, &around)?;
+    let target = activate::failback_target(&survey)?;
+    // It most likely hangs on the one it takes over from.
+    let mut roots = vec![target.root.name.clone()];
+    roots.extend(survey.boot.next.clone());
+    // Files come from what runs.
+    roots.extend(survey.running.clone());
+    with_newest(host, survey.closer(host, &roots)?)
+}
+
+pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Result<()> {
+    share::follow_back(context);
+    let back = match &args.restore_share {
+        Some(path) => Some(share::Back::look(context, path.as_deref(), args.force)?),
+        None => None,
+    };
+    let target = |survey: &Survey| -> Option<BeName> {
+        let target = activate::failback_target(survey).ok()?;
+        target.name().parse().ok()
+    };
+    let deed = Deed {
+        look: &look_back,
+        target: &target,
+        plan: &|survey| activate::plan_failback(survey, context.host.loader.as_ref()),
+        check: &|survey| match target(survey) {
+            Some(name) if !args.no_check => findings(context, survey, &name, Preflight::Back),
+            _ => Ok(Vec::new()),
         },
-        |_| None,
-    )?;
-    context.report("failback", &report)?;
+    };
+    let manner = match args.no_sync {
+        true => Manner::Without,
+        false => Manner::Beside,
+    };
+    let mut switched = switch::switch(context, manner, &deed);
+    if let (Some(back), Ok(switched)) = (back, &mut switched) {
+        back.restore(context, &mut switched.report)?;
+    }
+    switch::conclude(context, "failback", switched)?;
     if watched::settle(context)? {
         context.warn(watched::ENDED);
     }

@@ -1,10 +1,13 @@
 //! `confirm`.
 
+use std::cell::Cell;
+
 use super::context::{Context, Report};
 use super::error::Trouble;
-use super::watched;
+use super::{share, watched};
 use crate::host::Host;
 use crate::plan::confirm;
+use crate::plan::share::activation::is_due;
 use crate::survey::Survey;
 
 /// Confirm that the environment that is being tried works
@@ -57,7 +60,12 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         }
         return Ok(());
     }
-    let confirmed = context.change(look, |survey| confirm::plan(survey, loader), |_| None);
+    let release = Cell::new(false);
+    let planned = |survey: &Survey| {
+        release.set(is_due(survey, false));
+        confirm::plan(survey, loader)
+    };
+    let confirmed = context.change(look, planned, |_| None);
     let mut report = confirmed.inspect_err(|_| {
         // What runs may be none of it: a boot for once, while another is being tried.
         if let Err(trouble) = watched::settle(context) {
@@ -66,6 +74,9 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     })?;
     settle(context, &mut report)?;
     promote(context, &mut report);
+    if release.get() && report.done {
+        share::release(context);
+    }
     context.report("confirm", &report)
 }
 

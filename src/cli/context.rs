@@ -6,17 +6,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::error::Trouble;
 use super::interruption::Interruption;
 use super::output;
 use super::progress::Bar;
-use super::watched;
 use crate::execute::execute;
 use crate::host::Host;
 use crate::os::Lock;
-use crate::plan::{Plan, Planned, recover};
+use crate::plan::{self, Plan, Planned, recover};
 use crate::survey::{Around, Found, Scope, Survey};
 
 /// How long a change waits for another one to end.
@@ -34,10 +33,21 @@ pub struct Context {
     pub script: bool,
     /// Do not ask.
     pub yes: bool,
+    /// Say what is done.
+    pub verbose: bool,
     /// What SIGINT, SIGTERM and SIGHUP do.
     pub interruption: &'static Interruption,
     /// The command line, for the lock's holder and the log.
     pub purpose: String,
+}
+
+/// A change that has begun: under the lock, unless it is a dry run.
+pub(super) struct Begun {
+    _lock: Option<Lock>,
+    /// What is there.
+    pub(super) survey: Survey,
+    /// What an unfinished operation before it came to.
+    pub(super) recovered: Option<String>,
 }
 
 /// What a change came to.
@@ -51,6 +61,19 @@ pub struct Report {
     pub done: bool,
 }
 
+impl Report {
+    /// What `--json` prints of it.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "done": self.done,
+            "changed": self.done && !self.plan.steps.is_empty(),
+            "outcome": self.plan.outcome,
+            "recovered": self.recovered,
+            "plan": self.plan,
+        })
+    }
+}
+
 impl Context {
     /// A survey for a command that only reads; says what it sees of unfinished
     /// work, and of marks nobody can have set by this program, and leaves both
@@ -61,6 +84,12 @@ impl Context {
     pub fn look(&self, scope: Scope) -> Result<Survey, Trouble> {
         let survey = Survey::take(&self.host, scope)?;
         self.tell_unfinished(&survey);
+        if let Some(text) = self
+            .unfinished_upgrade(&survey)
+            .filter(|_| survey.intent().is_none())
+        {
+            self.warn(&text);
+        }
         for (object, property) in survey.not_understood() {
             self.warn(&format!(
                 "{property} of {object} holds what beadm-rs does not write; \
@@ -102,6 +131,30 @@ impl Context {
         })
     }
 
+    /// The upgrade that was interrupted, one sentence; `None` where there is none,
+    /// or one is under way.
+    #[must_use]
+    pub fn unfinished_upgrade(&self, survey: &Survey) -> Option<String> {
+        let environment = plan::upgrade::unfinished(survey).next()?;
+        if self.host.platform.upgrade_holder().is_some() {
+            return None;
+        }
+        Some(format!(
+            "the upgrade in {}, begun {}, {}; 'beadm-rs recover' takes it back",
+            environment.name(),
+            environment
+                .unfinished_upgrade()
+                .unwrap_or_default()
+                .format("%Y-%m-%d %H:%M:%SZ"),
+            if self.is_root() {
+                "was interrupted"
+            } else {
+                // Who holds the lock is for root to see.
+                "is under way, or was interrupted"
+            }
+        ))
+    }
+
     /// A line on standard error.
     pub fn warn(&self, text: &str) {
         warn(text);
@@ -118,13 +171,22 @@ impl Context {
     /// # Errors
     /// Not root, or another change is under way for longer than [`PATIENCE`].
     pub fn lock(&self) -> Result<Lock, Trouble> {
-        if !self.is_root() {
-            return Err(Trouble::refused(format!("only root can {}", self.purpose))
-                .remedy("run it as root; 'beadm-rs demo' works without"));
-        }
+        self.only_root()?;
         let lock = self.host.platform.lock(&self.purpose, PATIENCE)?;
         self.interruption.changing(true);
         Ok(lock)
+    }
+
+    /// Refuses who is not root.
+    ///
+    /// # Errors
+    /// That.
+    pub fn only_root(&self) -> Result<(), Trouble> {
+        if self.is_root() {
+            return Ok(());
+        }
+        Err(Trouble::refused(format!("only root can {}", self.purpose))
+            .remedy("run it as root; 'beadm-rs demo' works without"))
     }
 
     /// Ends what did not end; what it came to.
@@ -155,26 +217,16 @@ impl Context {
         plan: impl Fn(&Survey) -> Planned,
         destructive: impl Fn(&Plan) -> Option<String>,
     ) -> Result<Report, Trouble> {
+        let begun = self.begin(&look)?;
+        let survey = &begun.survey;
         if self.dry_run {
-            let survey = look(&self.host)?;
-            self.tell_unfinished(&survey);
             return Ok(Report {
-                plan: plan(&survey)?,
+                plan: plan(survey)?,
                 recovered: None,
                 done: false,
             });
         }
-        let _lock = self.lock()?;
-        let mut survey = look(&self.host)?;
-        let mut recovered = None;
-        if survey.intent().is_some() {
-            recovered = self.recover()?.map(|plan| plan.outcome);
-            if let Some(text) = &recovered {
-                self.warn(text);
-            }
-            survey = look(&self.host)?;
-        }
-        let mut planned = plan(&survey)?;
+        let mut planned = plan(survey)?;
         if let Some(question) = destructive(&planned) {
             self.agree(&question)?;
             if !self.yes {
@@ -189,22 +241,84 @@ impl Context {
                 planned = now;
             }
         }
-        let plan = planned;
-        execute(
-            &self.host,
-            &plan,
-            &Bar::for_terminal(),
-            self.interruption.asked(),
-        )?;
+        self.carry_out(&planned)?;
         Ok(Report {
-            plan,
-            recovered,
+            plan: planned,
+            recovered: begun.recovered,
             done: true,
         })
     }
 
+    /// Takes the lock and a survey, and ends what did not end; a dry run only looks.
+    ///
+    /// # Errors
+    /// No lock, no survey, or nothing to recover with.
+    pub(super) fn begin(
+        &self,
+        look: &impl Fn(&Host) -> Result<Survey, Trouble>,
+    ) -> Result<Begun, Trouble> {
+        if self.dry_run {
+            let survey = look(&self.host)?;
+            self.tell_unfinished(&survey);
+            return Ok(Begun {
+                _lock: None,
+                survey,
+                recovered: None,
+            });
+        }
+        let lock = self.lock()?;
+        let mut survey = look(&self.host)?;
+        let mut recovered = None;
+        if survey.intent().is_some() {
+            recovered = self.recover()?.map(|plan| plan.outcome);
+            if let Some(text) = &recovered {
+                self.warn(text);
+            }
+            survey = look(&self.host)?;
+        }
+        Ok(Begun {
+            _lock: Some(lock),
+            survey,
+            recovered,
+        })
+    }
+
+    /// Carries out a plan, for as long as nobody interrupts it.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub(super) fn carry_out(&self, plan: &Plan) -> Result<(), Trouble> {
+        let asked = self.interruption.asked();
+        Ok(execute(&self.host, plan, &Bar::for_terminal(), asked)?)
+    }
+
+    /// Makes a change that belongs to a longer one and is made whatever signal
+    /// came meanwhile: taking back what it did before, for one.
+    ///
+    /// # Errors
+    /// A refusal, or how it failed.
+    pub fn tidy(
+        &self,
+        around: &Around,
+        plan: impl Fn(&Survey) -> Planned,
+    ) -> Result<Plan, Trouble> {
+        let _lock = self.lock()?;
+        let mut survey = Survey::around(&self.host, around)?;
+        if survey.intent().is_some() {
+            self.recover()?;
+            survey = Survey::around(&self.host, around)?;
+        }
+        let plan = plan(&survey)?;
+        let never = AtomicBool::new(false);
+        execute(&self.host, &plan, &Bar::for_terminal(), &never)?;
+        Ok(plan)
+    }
+
     /// Asks on a terminal; elsewhere only `--yes` agrees.
-    fn agree(&self, question: &str) -> Result<(), Trouble> {
+    ///
+    /// # Errors
+    /// Nobody agreed.
+    pub fn agree(&self, question: &str) -> Result<(), Trouble> {
         if self.yes {
             return Ok(());
         }
@@ -236,18 +350,7 @@ impl Context {
     pub fn report(&self, what: &str, report: &Report) -> anyhow::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
-            output::json(
-                &mut out,
-                what,
-                json!({
-                    "done": report.done,
-                    "changed": report.done && !report.plan.steps.is_empty(),
-                    "outcome": report.plan.outcome,
-                    "recovered": report.recovered,
-                    "plan": report.plan,
-                }),
-            )?;
-            return Ok(());
+            return Ok(output::json(&mut out, what, report.json())?);
         }
         if report.done {
             for note in &report.plan.notes {
@@ -275,24 +378,6 @@ impl Context {
         let look = |host: &Host| Ok(Survey::around(host, around)?);
         let report = self.change(look, plan, |_| None)?;
         self.report(what, &report)
-    }
-
-    /// The same for what decides which environment boots: what runs is not being
-    /// tried any more, where something else is from now on, or nothing.
-    ///
-    /// # Errors
-    /// As [`Context::change`].
-    pub fn switch_and_report(
-        &self,
-        what: &str,
-        around: &Around,
-        plan: impl Fn(&Survey) -> Planned,
-    ) -> anyhow::Result<()> {
-        self.change_and_report(what, around, plan)?;
-        if watched::settle(self)? {
-            self.warn(watched::ENDED);
-        }
-        Ok(())
     }
 }
 

@@ -3,12 +3,14 @@
 use clap_complete::ArgValueCompleter;
 
 use super::BeSnapshot;
-use super::activate::checked;
+use super::activate::switched;
 use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
+use super::share;
+use super::switch::{self, Manner, Stopped, Switched};
 use crate::be::{BeName, NewBeName};
-use crate::plan::activate::{self, Preflight};
+use crate::plan::activate;
 use crate::plan::{create, snapshot};
 use crate::survey::{Around, Survey};
 use crate::zfs::{PoolName, Setting};
@@ -169,6 +171,10 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         |_| None,
     )?;
     context.report("create", &report)?;
+    // A clone of what runs has its layout.
+    if report.done && request.from.environment.is_some() {
+        share::follow(context, request.name.name());
+    }
     if args.activate {
         activate_it(context, &request, &report)?;
     }
@@ -202,21 +208,26 @@ fn activate_it(
         ));
         return Ok(());
     }
-    let activation = activate::Request {
-        name: request.name.name().clone(),
+    let name = request.name.name();
+    let switched = activated(context, name, false).map_err(|stopped| match stopped {
+        Stopped::Trouble(trouble) => {
+            Stopped::Trouble(trouble.after(&format!("{name} was created")))
+        }
+        conflict @ Stopped::Conflict(..) => conflict,
+    });
+    switch::conclude(context, "activate", switched)
+}
+
+/// Activates an environment that this command has made.
+pub(super) fn activated(
+    context: &Context,
+    name: &BeName,
+    no_check: bool,
+) -> Result<Switched, Stopped> {
+    let request = activate::Request {
+        name: name.clone(),
         once: false,
         no_trial: false,
     };
-    let around = activate::around(&activation.name);
-    let report = context
-        .change(
-            |host| Ok(Survey::around(host, &around)?),
-            |survey| {
-                let plan = activate::plan(survey, context.host.loader.as_ref(), &activation)?;
-                checked(context, survey, &activation.name, Preflight::Forward, plan)
-            },
-            |_| None,
-        )
-        .map_err(|trouble| trouble.after(&format!("{} was created", activation.name)))?;
-    context.report("activate", &report)
+    switched(context, &request, no_check, Manner::Stopping(None))
 }

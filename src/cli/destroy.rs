@@ -9,7 +9,7 @@ use super::context::{Context, Report};
 use super::error::Trouble;
 use crate::be::BeName;
 use crate::plan::{destroy, snapshot};
-use crate::survey::{Around, Survey};
+use crate::survey::{Around, Scope, Survey};
 
 /// An environment, or a snapshot of one.
 #[derive(Debug, Clone)]
@@ -96,7 +96,13 @@ fn destroyed(context: &Context, args: &Args, target: &Target) -> Result<Report, 
                 keep_origin: args.keep_origin,
             };
             context.change(
-                |host| Ok(Survey::around(host, &Around::one(name))?),
+                |host| {
+                    let survey = Survey::around(host, &Around::one(name))?;
+                    Ok(match destroy::has_lone_halves(&survey, name) {
+                        true => Survey::take(host, Scope::Change)?,
+                        false => survey,
+                    })
+                },
                 |survey| {
                     let host = &context.host;
                     let plan = destroy::plan(survey, host.loader.as_ref(), &request)?;

@@ -117,13 +117,57 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     }
     let survey = context.look(Scope::Change)?;
     let found = find(context, &survey, args)?;
+    print(context, &found, args.files)
+}
+
+/// The files of two sides, all that differ.
+pub(super) fn of_sides(
+    context: &Context,
+    survey: &Survey,
+    from: Side,
+    to: Side,
+) -> anyhow::Result<()> {
+    let opened = diff::open(&context.host, &from, &to).map_err(Trouble::from)?;
+    let pairs = lineage::pairs(survey, &from, &to);
+    let files = files(
+        context,
+        &opened,
+        &pairs,
+        Method::Lineage,
+        &Selection::default(),
+    )?;
+    drop(opened);
+    let found = Found {
+        from,
+        to,
+        files: Some(files),
+        packages: None,
+    };
+    print(context, &found, true)
+}
+
+/// What differs in files, with a counter on a terminal.
+fn files(
+    context: &Context,
+    opened: &diff::Opened<'_>,
+    pairs: &[lineage::Pair],
+    method: Method,
+    selection: &Selection,
+) -> Result<Files, Trouble> {
+    let counter = Counter::for_terminal(context.interruption.asked());
+    let files = opened.files(&context.host, pairs, method, selection, &counter);
+    counter.finish();
+    files.map_err(|error| Trouble::new(FAILED, format!("cannot compare: {error}")))
+}
+
+fn print(context: &Context, found: &Found, every: bool) -> anyhow::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     if context.json {
         output::json(&mut out, "diff", found.json())?;
     } else if context.script {
-        found.print_tabs(&mut out, args.files)?;
+        found.print_tabs(&mut out, every)?;
     } else {
-        found.print(&mut out, args.files)?;
+        found.print(&mut out, every)?;
     }
     out.flush()?;
     for note in found.from.notes.iter().chain(&found.to.notes) {
@@ -179,10 +223,7 @@ fn find(context: &Context, survey: &Survey, args: &Args) -> anyhow::Result<Found
             only: args.paths.iter().map(below_root).collect(),
             without: args.exclude.iter().map(below_root).collect(),
         };
-        let counter = Counter::for_terminal(context.interruption.asked());
-        let files = opened.files(&context.host, &pairs, method, &selection, &counter);
-        counter.finish();
-        Some(files.map_err(|error| Trouble::new(FAILED, format!("cannot compare: {error}")))?)
+        Some(files(context, &opened, &pairs, method, &selection)?)
     } else {
         None
     };

@@ -5,6 +5,7 @@ use std::fmt;
 use crate::execute::{Cause, Failure};
 use crate::os::inside::NotRun;
 use crate::plan::Refusal;
+use crate::share::find::FindError;
 use crate::survey::SurveyError;
 use crate::zfs::ErrorKind;
 
@@ -14,6 +15,8 @@ pub const FAILED: u8 = 1;
 pub const USAGE: u8 = 2;
 /// Refused before anything was changed.
 pub const REFUSED: u8 = 3;
+/// Both environments changed the same files, and the changes do not go together.
+pub const CONFLICT: u8 = 4;
 /// Busy, or another beadm-rs holds the lock.
 pub const BUSY: u8 = 5;
 /// Interrupted and not undone: `beadm-rs recover` is needed.
@@ -186,6 +189,15 @@ impl From<SurveyError> for Trouble {
                     ..Self::refused(error)
                 }
             }
+        }
+    }
+}
+
+impl From<FindError> for Trouble {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::Survey(error) => error.into(),
+            FindError::Refused(refusal) => refusal.into(),
         }
     }
 }

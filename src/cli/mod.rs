@@ -12,6 +12,7 @@ mod boot;
 mod check;
 mod completions;
 mod confirm;
+mod conflicts;
 mod create;
 mod demo;
 mod destroy;
@@ -19,14 +20,21 @@ mod diff;
 mod health;
 mod init;
 mod label;
+mod late_sync;
 mod list;
 mod mount;
+mod package_hook;
+mod prune;
 mod recover;
 mod rename;
 mod rollback;
 mod run;
+mod share;
 mod snapshot;
 mod status;
+mod switch;
+mod sync;
+mod upgrade;
 mod watched;
 
 use std::ffi::OsString;
@@ -150,9 +158,12 @@ pub enum Command {
     Unmount(mount::UnmountArgs),
     Diff(diff::Args),
     Run(run::Args),
+    Upgrade(upgrade::Args),
     Rename(rename::Args),
     Snapshot(snapshot::Args),
     Rollback(rollback::Args),
+    Share(share::Args),
+    Sync(sync::Args),
     Describe(label::DescribeArgs),
     /// Keep a boot environment from being destroyed
     Pin(label::PinArgs),
@@ -164,7 +175,12 @@ pub enum Command {
     #[command(hide = true)]
     Boot(boot::Args),
     #[command(hide = true)]
+    LateSync(late_sync::Args),
+    #[command(hide = true)]
     KernelUpdated(activate::KernelArgs),
+    #[command(hide = true)]
+    PackageHook(package_hook::Args),
+    Prune(prune::Args),
     Recover(recover::Args),
     Completions(completions::Args),
     Demo(demo::Args),
@@ -188,6 +204,8 @@ impl Command {
             Self::Rename(args) => format!("rename {}", args.old),
             Self::Snapshot(_) => "take a snapshot".to_owned(),
             Self::Rollback(args) => format!("roll back to {}", args.target),
+            Self::Share(args) => args.purpose(),
+            Self::Sync(args) => args.purpose(),
             Self::Describe(args) => format!("describe {}", args.name),
             Self::Pin(args) => format!("pin {}", args.name),
             Self::Unpin(args) => format!("unpin {}", args.name),
@@ -195,7 +213,11 @@ impl Command {
             Self::Status(_) => "status".to_owned(),
             Self::Health(_) => "check the health of the system".to_owned(),
             Self::Boot(_) => "look after this boot".to_owned(),
+            Self::LateSync(_) => "carry files at this boot".to_owned(),
             Self::KernelUpdated(_) => "copy the running environment's kernel".to_owned(),
+            Self::Upgrade(_) => "upgrade a clone".to_owned(),
+            Self::PackageHook(args) => format!("make an environment for {}", args.manager),
+            Self::Prune(_) => "prune".to_owned(),
             Self::Recover(_) => "recover".to_owned(),
             Self::Completions(_) => "completions".to_owned(),
             Self::Demo(_) => "demo".to_owned(),
@@ -343,6 +365,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     let host = match (host(&global), &command) {
         (Err(trouble), Command::Check(args)) if args.nagios => return check::unknown(&trouble),
         (Err(trouble), Command::Boot(_)) => return Ok(boot::without_host(&trouble)),
+        (Err(trouble), Command::LateSync(_)) => return Ok(late_sync::without_host(&trouble)),
+        (Err(trouble), Command::PackageHook(_)) => {
+            return Ok(package_hook::without_host(&trouble));
+        }
         (host, _) => host?,
     };
     let context = Context {
@@ -351,6 +377,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         json: global.json,
         script: global.script,
         yes: global.yes,
+        verbose: global.verbose > 0,
         interruption: Interruption::watch()?,
         purpose: command.purpose(),
     };
@@ -371,6 +398,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Rename(args) => rename::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args),
         Command::Rollback(args) => rollback::run(&context, args),
+        Command::Share(args) => share::run(&context, args),
+        Command::Sync(args) => sync::run(&context, &args),
         Command::Describe(args) => label::describe(&context, &args),
         Command::Pin(args) => label::pin(&context, &args, true),
         Command::Unpin(args) => label::pin(&context, &args, false),
@@ -380,6 +409,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
             boot::run(&context);
             Ok(())
         }
+        Command::LateSync(_) => {
+            late_sync::run(&context);
+            Ok(())
+        }
+        Command::Upgrade(args) => upgrade::run(&context, &args),
+        Command::PackageHook(args) => package_hook::run(&context, &args),
+        Command::Prune(args) => prune::run(&context, &args),
         Command::Recover(_) => recover::run(&context),
         Command::Completions(_) | Command::Demo(_) => Ok(()),
     }

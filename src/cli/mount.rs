@@ -9,7 +9,7 @@ use serde_json::json;
 use super::completions::environments;
 use super::context::Context;
 use super::error::{BUSY, FAILED, Trouble};
-use super::output;
+use super::{output, share};
 use crate::be::{BeName, BootEnvironment};
 use crate::execute::mount;
 use crate::own;
@@ -87,6 +87,9 @@ pub(super) fn keys_are_loaded(environment: &BootEnvironment<'_>) -> Result<(), T
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    if let Some(name) = args.name.as_ref().filter(|_| !args.read_only) {
+        share::follow_at_rest(context, name);
+    }
     let lock = if context.dry_run {
         None
     } else {

@@ -9,6 +9,7 @@ use crate::diff::Watch;
 use crate::diff::summary::escaped;
 use crate::execute::Progress;
 use crate::plan::{Action, Step};
+use crate::share::change::ShareChange;
 
 /// A bar that shows while bytes flow.
 #[derive(Debug, Default)]
@@ -33,7 +34,11 @@ impl Bar {
 
 impl Progress for Bar {
     fn begin(&self, step: &Step) {
-        if !matches!(step.action, Action::Transfer(_)) {
+        let flows = matches!(
+            step.action,
+            Action::Transfer(_) | Action::Share(ShareChange::Copy { .. })
+        );
+        if !flows {
             return;
         }
         let style = ProgressStyle::with_template(

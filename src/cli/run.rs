@@ -13,7 +13,7 @@ use super::error::{NOT_RUN, Trouble};
 use super::output;
 use crate::be::BeName;
 use crate::execute::run::{self, NoPlan};
-use crate::os::inside::{Change, Ended, Inside, Program};
+use crate::os::inside::{Change, Ended, Inside, Output, Program};
 use crate::plan;
 use crate::survey::{Around, Survey};
 
@@ -24,9 +24,9 @@ const TOLD: usize = 20;
 ///
 /// The environment is mounted with /dev, /proc, /sys and private /run and /tmp
 /// in namespaces of the command's own. Nothing done inside reaches the running
-/// system: no disks, no firmware variables, no kernel modules; the ESP and a
-/// /boot that environments share are private copies, whose changes are listed
-/// and thrown away. Services do not start, and nothing started inside survives
+/// system: no disks, no firmware variables, no kernel modules; the ESP, a
+/// /boot that environments share and /var/share are private copies, whose changes
+/// are listed and thrown away. Services do not start, and nothing started inside survives
 /// the command. Without a command root's shell is run. The exit status is the
 /// command's, or 125 where it did not run.
 #[derive(Debug, clap::Args)]
@@ -75,7 +75,7 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<u8> {
     Ok(ended.status)
 }
 
-fn prepare(context: &Context, name: &BeName) -> Result<Inside, Trouble> {
+pub(super) fn prepare(context: &Context, name: &BeName) -> Result<Inside, Trouble> {
     let survey = Survey::around(&context.host, &Around::one(name))?;
     if let Some(text) = context.unfinished(&survey) {
         context.warn(&text);
@@ -89,7 +89,12 @@ fn execute(context: &Context, args: &Args) -> Result<Ended, Trouble> {
     let inside = prepare(context, &args.name)?;
     let program = Program {
         words: args.words.clone(),
-        quiet: context.json,
+        output: if context.json {
+            Output::StandardError
+        } else {
+            Output::Callers
+        },
+        environment: Vec::new(),
     };
     let mut mounted = || {
         lock.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -147,11 +152,13 @@ fn report(context: &Context, name: &BeName, ended: &Ended) -> anyhow::Result<()>
 }
 
 /// What was changed in private places, for people.
-fn thrown_away(changes: &[Change]) -> Option<String> {
+pub(super) fn thrown_away(changes: &[Change]) -> Option<String> {
     if changes.is_empty() {
         return None;
     }
-    let mut lines = vec!["thrown away, since the loader's files were private copies:".to_owned()];
+    let mut lines = vec![
+        "thrown away, since the loader's files and /var/share were private copies:".to_owned(),
+    ];
     lines.extend(
         changes
             .iter()

@@ -4,12 +4,14 @@ use std::io::{self, Write as _};
 
 use serde_json::{Value, json};
 
+use super::conflicts::{self, Waiting};
 use super::context::Context;
-use super::output;
+use super::{output, share};
 use crate::be::BootEnvironment;
 use crate::boot::TrialEntry;
 use crate::survey::trial::UnreadRecord;
-use crate::survey::{FellBack, Scope, Survey, Trial};
+use crate::survey::{FellBack, Files, Scope, Survey, Trial};
+use crate::zfs::Guid;
 
 /// Say what runs, what boots next, what the way back is, and what is unfinished
 #[derive(Debug, clap::Args)]
@@ -23,6 +25,17 @@ fn name(environment: Option<BootEnvironment<'_>>) -> Option<&str> {
 fn way_back(survey: &Survey) -> Option<&str> {
     let current = survey.next().or_else(|| survey.running())?;
     name(survey.environment_with(current.failback()?))
+}
+
+/// What boots at the next boot and only then, where that is set.
+fn once(survey: &Survey) -> Option<Vec<String>> {
+    let root = survey.boot.once.as_ref()?;
+    // A loader says it by its name alone.
+    let gone = || format!("{} (there is none)", root.leaf());
+    let called = name(survey.environment_at(root)).map_or_else(gone, str::to_owned);
+    let then = name(survey.next()).map_or_else(String::new, |next| format!(", then {next}"));
+    let text = format!("{called}, at the next boot{then}");
+    Some(vec!["boots once".to_owned(), output::one_line(&text)])
 }
 
 /// What is known of trials; what cannot be read is told.
@@ -90,6 +103,55 @@ fn told(survey: &Survey, trial: Option<&Trial>, fell_back: Option<&FellBack>) ->
     rows
 }
 
+/// What is known of where the newest files are; what cannot be read is told.
+fn newest(context: &Context, survey: &Survey) -> Option<Files> {
+    let told = |unread: UnreadRecord| context.warn(&unread.to_string());
+    survey.files().map_err(told).unwrap_or_default()
+}
+
+fn files_json(survey: &Survey, files: &Files) -> Value {
+    let called = |guid: &Guid| name(survey.environment_with(*guid)).map(str::to_owned);
+    let source = survey
+        .running()
+        .and_then(|running| files.source(running.guid()));
+    json!({
+        "newest": files.newest,
+        "newest_name": called(&files.newest),
+        "among": files.among.iter().map(called).collect::<Vec<_>>(),
+        "owed_from": source.as_ref().and_then(called),
+    })
+}
+
+/// What is to be carried at the next boot, or should have been at this one.
+fn files_row(survey: &Survey, files: &Files) -> Option<Vec<String>> {
+    let called = |guid| name(survey.environment_with(guid));
+    let running = survey.running()?;
+    let text = match files.source(running.guid()) {
+        Some(source) => format!(
+            "what changed in {} before this boot is not carried yet (journalctl -b -u \
+             beadm-rs-late-sync); it is tried again at the next boot",
+            called(source).unwrap_or("one that is gone")
+        ),
+        None => {
+            let next = survey.boot.once.as_ref().or(survey
+                .boot
+                .trial
+                .as_ref()
+                .map(|trial| &trial.dataset));
+            let next = next.or(survey.boot.next.as_ref());
+            let next = next.and_then(|root| survey.environment_at(root))?;
+            if next.guid() == running.guid() || !files.among.contains(&next.guid()) {
+                return None;
+            }
+            format!(
+                "what changes here from now on is carried to {} when it boots",
+                next.name()
+            )
+        }
+    };
+    Some(vec!["files".to_owned(), output::one_line(&text)])
+}
+
 pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let survey = Survey::take(&context.host, Scope::Names).map_err(super::error::Trouble::from)?;
     let running = name(survey.running());
@@ -98,8 +160,13 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         .last_good()
         .and_then(|guid| name(survey.environment_with(guid)));
     let failback = way_back(&survey);
-    let unfinished = context.unfinished(&survey);
+    let unfinished = context
+        .unfinished(&survey)
+        .or_else(|| context.unfinished_upgrade(&survey));
     let (trial, fell_back) = records(context, &survey);
+    let files = newest(context, &survey);
+    let waiting = conflicts::waiting(context, &survey);
+    let shared = share::of_activations(context, &survey);
     let mut out = io::stdout().lock();
     if context.json {
         let pools: Vec<_> = survey
@@ -115,7 +182,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
                 })
             })
             .collect();
-        let content = json!({
+        let mut content = json!({
             "beroot": survey.beroot,
             "running": running,
             "next": next,
@@ -124,12 +191,17 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
             "failback": failback,
             "trial": trial.as_ref().map(|trial| trial_json(&survey, trial)),
             "fell_back": fell_back,
+            "files": files.as_ref().map(|files| files_json(&survey, files)),
+            "conflicts": waiting.iter().flat_map(Waiting::json).collect::<Vec<_>>(),
             "loader": survey.loader,
             "unfinished": unfinished,
             "pools": pools,
             "engine": context.host.zfs.label(),
             "simulated": context.host.simulated,
         });
+        if let Some(shared) = &shared {
+            content["shared"] = share::in_json(shared);
+        }
         return Ok(output::json(&mut out, "status", content)?);
     }
     let dash = |value: Option<&str>| value.unwrap_or("-").to_owned();
@@ -146,7 +218,13 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
             unfinished.unwrap_or_else(|| "nothing".to_owned()),
         ],
     ];
+    if let Some(row) = once(&survey) {
+        rows.insert(2, row);
+    }
     rows.extend(told(&survey, trial.as_ref(), fell_back.as_ref()));
+    rows.extend(files.and_then(|files| files_row(&survey, &files)));
+    rows.extend(waiting.iter().flat_map(Waiting::rows));
+    rows.extend(shared.as_ref().map(share::kept_row));
     rows.extend(survey.pools.values().map(|pool| {
         vec![
             format!("pool {}", pool.name),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _};
+use std::io::{self, Read, Seek as _};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{FileType, SeekFrom, Statx};
@@ -94,6 +94,92 @@ pub fn untouched(one: &Statx, other: &Statx) -> bool {
 /// # Errors
 /// Where one of them cannot be read.
 pub fn compare(from: &Located, to: &Located, buffers: &mut Buffers) -> io::Result<Vec<Aspect>> {
+    compare_by(from, to, &mut |one, other| {
+        contents_differ(from, to, one, other, buffers)
+    })
+}
+
+/// The same, of the contents of files no more than their sizes.
+///
+/// # Errors
+/// Where one of them cannot be read.
+pub fn compare_unread(from: &Located, to: &Located) -> io::Result<Vec<Aspect>> {
+    compare_by(from, to, &mut |one, other| {
+        Ok(one.stx_size != other.stx_size)
+    })
+}
+
+/// The same, of the contents of files what is a hole in one of them and data in
+/// the other: all that a copy can have wrong whose data was read back.
+///
+/// # Errors
+/// Where one of them cannot be read.
+pub fn compare_holes(
+    from: &Located,
+    to: &Located,
+    buffers: &mut Buffers,
+) -> io::Result<Vec<Aspect>> {
+    compare_by(from, to, &mut |one, other| {
+        if one.stx_size != other.stx_size {
+            return Ok(true);
+        }
+        let size = one.stx_size;
+        let (Some(one), Some(other)) = (from.open()?, to.open()?) else {
+            return Ok(true);
+        };
+        holes_differ(&one, &other, size, buffers)
+    })
+}
+
+fn holes_differ(one: &File, other: &File, size: u64, buffers: &mut Buffers) -> io::Result<bool> {
+    let Buffers(left, right) = buffers;
+    let mut at = 0;
+    while at < size {
+        let (first, second) = match (data_from(one, at)?, data_from(other, at)?) {
+            (None, None) => return Ok(false),
+            (first, second) => (first.unwrap_or(u64::MAX), second.unwrap_or(u64::MAX)),
+        };
+        let data = first.min(second);
+        if first == second {
+            at = hole_from(one, data)?.min(hole_from(other, data)?);
+            continue;
+        }
+        // No further than to where both have data.
+        let most = usize::try_from(first.max(second) - data).unwrap_or(CHUNK);
+        let most = most.min(CHUNK);
+        let length = read_at(one, left.get_mut(..most).unwrap_or_default(), data)?;
+        let theirs = read_at(other, right.get_mut(..most).unwrap_or_default(), data)?;
+        if length != theirs || left.get(..length) != right.get(..length) {
+            return Ok(true);
+        }
+        if length == 0 {
+            return Ok(false);
+        }
+        at = data + length as u64;
+    }
+    Ok(false)
+}
+
+fn hole_from(file: &File, at: u64) -> io::Result<u64> {
+    match rustix::fs::seek(file, SeekFrom::Hole(at)) {
+        Ok(found) => Ok(found),
+        Err(Errno::NXIO | Errno::INVAL) => Ok(file.metadata()?.len()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn read_at(file: &File, buffer: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut file = file;
+    file.seek(io::SeekFrom::Start(at))?;
+    fill(&mut file, buffer)
+}
+
+fn compare_by(
+    from: &Located,
+    to: &Located,
+    contents: &mut dyn FnMut(&Statx, &Statx) -> io::Result<bool>,
+) -> io::Result<Vec<Aspect>> {
     let kind = from.kind();
     if kind != to.kind() {
         return Ok(vec![Aspect::Type]);
@@ -110,10 +196,7 @@ pub fn compare(from: &Located, to: &Located, buffers: &mut Buffers) -> io::Resul
     };
     match kind {
         FileType::RegularFile => {
-            note(
-                contents_differ(from, to, one, other, buffers)?,
-                Aspect::Content,
-            );
+            note(contents(one, other)?, Aspect::Content);
             note(one.stx_nlink != other.stx_nlink, Aspect::Links);
         }
         FileType::Symlink => note(from.target()? != to.target()?, Aspect::Target),
@@ -155,11 +238,16 @@ fn is_acl(name: &[u8]) -> bool {
 
 /// The extended attributes, access control lists among them.
 fn attributes(located: &Located) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
+    match located.path() {
+        Some(path) => attributes_at(&path),
+        None => Ok(BTreeMap::new()),
+    }
+}
+
+/// The same of what is at a path; a link is not followed.
+pub(crate) fn attributes_at(path: &[u8]) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut found = BTreeMap::new();
-    let Some(path) = located.path() else {
-        return Ok(found);
-    };
-    let path = std::ffi::OsStr::from_bytes(&path);
+    let path = std::ffi::OsStr::from_bytes(path);
     let none = |errno: Errno| {
         matches!(
             errno,
@@ -189,7 +277,9 @@ fn attributes(located: &Located) -> io::Result<BTreeMap<Vec<u8>, Vec<u8>>> {
 
 /// Calls with a buffer that is large enough: attributes are small, and at most
 /// 64 KiB (xattr(7)).
-fn grown(call: &mut dyn FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+pub(crate) fn grown(
+    call: &mut dyn FnMut(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<Vec<u8>, Errno> {
     let mut small = [0; 512];
     match call(&mut small) {
         Ok(length) => Ok(small.get(..length).unwrap_or_default().to_owned()),
@@ -254,7 +344,7 @@ fn data_from(file: &File, at: u64) -> io::Result<Option<u64>> {
 }
 
 /// Reads until the buffer is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while let Some(rest) = buffer.get_mut(length..).filter(|rest| !rest.is_empty()) {
         match file.read(rest) {

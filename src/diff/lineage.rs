@@ -96,7 +96,7 @@ fn at_rest(survey: &Survey, object: &Object) -> Option<Guid> {
 
 /// The snapshots an object came from (itself, where it is one), newest first:
 /// those of its dataset up to it, then its origin and those before that.
-fn ancestors(survey: &Survey, object: &Object) -> Vec<(Guid, SnapshotName)> {
+pub(crate) fn ancestors(survey: &Survey, object: &Object) -> Vec<(Guid, SnapshotName)> {
     let (mut dataset, mut until) = match object {
         Object::Dataset(name) => (survey.datasets.get(name), u64::MAX),
         Object::Snapshot(name) => (

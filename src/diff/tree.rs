@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags};
 use rustix::io::Errno;
@@ -21,14 +21,14 @@ use crate::host::Host;
 use crate::os;
 
 /// Directories are opened for reading, and only if they are directories.
-pub(super) const DIRECTORY: OFlags = OFlags::RDONLY
+pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
 /// Files are opened without waiting for the other end of a pipe, and without
 /// making a terminal ours, should one have taken the file's place meanwhile.
-const FILE: OFlags = OFlags::RDONLY
+pub(crate) const FILE: OFlags = OFlags::RDONLY
     .union(OFlags::NOFOLLOW)
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
@@ -37,7 +37,7 @@ const FILE: OFlags = OFlags::RDONLY
 /// The root of a dataset or snapshot.
 #[derive(Debug)]
 pub(super) struct Root {
-    pub(super) root: Rc<OwnedFd>,
+    pub(super) root: Arc<OwnedFd>,
     // What the files lie in, where that has to be kept.
     _files: os::Files,
 }
@@ -49,7 +49,7 @@ impl Root {
         let root = open_at(files.root.as_fd(), b".", DIRECTORY)
             .map_err(os::Error::io(format!("read the files of {object}")))?;
         Ok(Self {
-            root: Rc::new(root),
+            root: Arc::new(root),
             _files: files,
         })
     }
@@ -65,7 +65,7 @@ pub struct Tree {
 #[derive(Debug, Clone)]
 pub struct Located {
     /// The directory; `None` where only a place further down makes it one.
-    directory: Option<Rc<OwnedFd>>,
+    directory: Option<Arc<OwnedFd>>,
     name: Vec<u8>,
     /// The place of the dataset it belongs to.
     pub part: Vec<u8>,
@@ -76,7 +76,7 @@ pub struct Located {
 /// A directory that can be listed.
 #[derive(Debug, Clone)]
 pub struct Directory {
-    fd: Option<Rc<OwnedFd>>,
+    fd: Option<Arc<OwnedFd>>,
     /// The place of the dataset it belongs to.
     pub part: Vec<u8>,
     /// It is the root of that dataset.
@@ -113,7 +113,7 @@ fn gone(errno: Errno) -> bool {
 }
 
 /// `None` where it is not there.
-pub(super) fn optional<T>(result: Result<T, Errno>) -> io::Result<Option<T>> {
+pub(crate) fn optional<T>(result: Result<T, Errno>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(errno) if gone(errno) => Ok(None),
@@ -134,7 +134,7 @@ pub struct Name {
 
 /// The names in a directory, sorted, without `.`, `..`, and ZFS's own control
 /// directory, which is no part of the files (`snapdir=visible` lists it).
-pub(super) fn names(fd: BorrowedFd<'_>, is_root: bool) -> io::Result<Vec<Name>> {
+pub(crate) fn names(fd: BorrowedFd<'_>, is_root: bool) -> io::Result<Vec<Name>> {
     let mut found = Vec::new();
     for entry in rustix::fs::Dir::read_from(fd)? {
         let entry = entry?;
@@ -156,7 +156,7 @@ pub(super) fn names(fd: BorrowedFd<'_>, is_root: bool) -> io::Result<Vec<Name>> 
 }
 
 /// What is at a name; links are not followed.
-pub(super) fn stat(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Statx>> {
+pub(crate) fn stat(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<Statx>> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::BTIME;
     optional(rustix::fs::statx(
@@ -167,7 +167,7 @@ pub(super) fn stat(directory: BorrowedFd<'_>, name: &[u8]) -> io::Result<Option<
     ))
 }
 
-pub(super) fn open_at(
+pub(crate) fn open_at(
     directory: BorrowedFd<'_>,
     name: &[u8],
     flags: OFlags,
@@ -181,6 +181,19 @@ pub(super) fn open_at(
 }
 
 impl Located {
+    /// What is at a name in an open directory; `None` where nothing is.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn in_directory(directory: &Arc<OwnedFd>, name: &[u8]) -> io::Result<Option<Self>> {
+        Ok(stat(directory.as_fd(), name)?.map(|stat| Self {
+            directory: Some(Arc::clone(directory)),
+            name: name.to_owned(),
+            part: Vec::new(),
+            stat: Some(stat),
+        }))
+    }
+
     /// What kind of thing it is.
     #[must_use]
     pub fn kind(&self) -> FileType {
@@ -188,6 +201,13 @@ impl Located {
             Some(stat) => FileType::from_raw_mode(u32::from(stat.stx_mode)),
             None => FileType::Directory,
         }
+    }
+
+    /// The directory it lies in and its name there; `None` where only a place
+    /// further down makes it one.
+    pub(crate) fn at(&self) -> Option<(BorrowedFd<'_>, &[u8])> {
+        let directory = self.directory.as_ref()?;
+        Some((directory.as_fd(), &self.name))
     }
 
     /// Opens a regular file; `None` where it is gone or something else by now.
@@ -229,6 +249,17 @@ impl Located {
         Some(path)
     }
 
+    /// Opens it as a directory that can be listed, where it is one.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn enter_if_directory(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        if self.kind() != FileType::Directory {
+            return Ok(None);
+        }
+        Ok(self.enter()?.and_then(|directory| directory.fd))
+    }
+
     /// Opens it as a directory; `None` where it is none (any more).
     ///
     /// # Errors
@@ -236,9 +267,9 @@ impl Located {
     pub fn enter(&self) -> io::Result<Option<Directory>> {
         let (fd, is_root) = match &self.directory {
             None => (None, false),
-            Some(directory) if self.name == b"." => (Some(Rc::clone(directory)), true),
+            Some(directory) if self.name == b"." => (Some(Arc::clone(directory)), true),
             Some(directory) => match optional(open_at(directory.as_fd(), &self.name, DIRECTORY))? {
-                Some(fd) => (Some(Rc::new(fd)), false),
+                Some(fd) => (Some(Arc::new(fd)), false),
                 None => return Ok(None),
             },
         };
@@ -278,11 +309,22 @@ impl Tree {
             return Ok(None);
         };
         Ok(Some(Located {
-            directory: Some(Rc::clone(&part.root)),
+            directory: Some(Arc::clone(&part.root)),
             name: b".".to_vec(),
             part: path.to_owned(),
             stat: stat(part.root.as_fd(), b".")?,
         }))
+    }
+
+    /// The place of the dataset a path lies in, whether it is there or not.
+    #[must_use]
+    pub fn part_of(&self, path: &[u8]) -> Vec<u8> {
+        let places = self.parts.keys();
+        places
+            .filter(|place| below(place, path).is_some())
+            .max_by_key(|place| place.len())
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Whether a dataset's place is below a path.
@@ -308,7 +350,7 @@ impl Tree {
             return Ok(Some(place));
         }
         let found = match &directory.fd {
-            Some(fd) => stat(fd.as_fd(), name)?.map(|stat| (Rc::clone(fd), stat)),
+            Some(fd) => stat(fd.as_fd(), name)?.map(|stat| (Arc::clone(fd), stat)),
             None => None,
         };
         match found {

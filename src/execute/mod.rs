@@ -1,6 +1,7 @@
 //! Carries plans out: under the lock, step by step, undoing in reverse order
 //! on failure, and saying in which state the machine is left.
 
+pub mod carry;
 pub mod failpoint;
 pub mod mount;
 pub mod rewrite;
@@ -13,6 +14,7 @@ use tracing::info;
 
 use crate::host::Host;
 use crate::plan::{Action, Plan, Step, recover};
+use crate::share::change;
 use crate::survey::{Scope, Survey};
 use crate::zfs::{Meter, SyncOp};
 use failpoint::When;
@@ -207,19 +209,22 @@ fn perform(
     act(host, &step.action, progress, interrupted)
 }
 
-/// Undoes steps, the last first. Everything is tried.
+/// Undoes steps, the last first. Everything is tried, but for what files are put
+/// back from: that stays, with the intent, until they are.
 fn undo(host: &Host, steps: &[Step]) -> Vec<Cause> {
     let never = AtomicBool::new(false);
-    steps
-        .iter()
-        .rev()
-        .flat_map(|step| &step.undo)
-        .filter(|action| !still_mounted(host, action))
-        .filter_map(|action| {
-            info!(action = %action, "undo");
-            act(host, action, &Quiet, &never).err()
-        })
-        .collect()
+    let mut failed = Vec::new();
+    let actions = steps.iter().rev().flat_map(|step| &step.undo);
+    for action in actions.filter(|action| !still_mounted(host, action)) {
+        info!(action = %action, "undo");
+        if let Err(cause) = act(host, action, &Quiet, &never) {
+            failed.push(cause);
+            if matches!(action, Action::TakeBack(_)) {
+                break;
+            }
+        }
+    }
+    failed
 }
 
 /// Whether it is a mount that did not end: the step that was to end it failed
@@ -251,10 +256,16 @@ fn take_back(host: &Host, steps: &[Step]) -> Vec<Cause> {
         Err(refusal) => return vec![Cause::Recovery(refusal.to_string())],
     };
     let never = AtomicBool::new(false);
-    plan.steps
-        .iter()
-        .filter_map(|step| act(host, &step.action, &Quiet, &never).err())
-        .collect()
+    let mut failed = Vec::new();
+    for step in &plan.steps {
+        if let Err(cause) = act(host, &step.action, &Quiet, &never) {
+            failed.push(cause);
+            if matches!(step.action, Action::TakeBack(_)) {
+                break;
+            }
+        }
+    }
+    failed
 }
 
 /// Whether one of the steps sets the marker on the beroot.
@@ -309,6 +320,11 @@ fn act(
         Action::Unmount { directory, force } => host.platform.unmount(directory, *force)?,
         Action::Loader(change) => host.platform.change_loader(change)?,
         Action::Grub(change) => host.platform.change_grub(change)?,
+        Action::Share(change) => change::perform(host, change, progress, interrupted)?,
+        Action::Carry(work) => carry::carry(host, work, interrupted)?,
+        Action::TakeBack(back) => carry::take_back(host, back)?,
+        Action::Resolve(work) => carry::resolve(host, work)?,
+        Action::Forget { dataset, id } => carry::forget(host, dataset, *id)?,
     }
     Ok(())
 }

@@ -24,6 +24,10 @@ pub const CONFIGURATION: &str = "grub/grub.cfg";
 /// Where GRUB's programs, and the distribution's scripts, look for its directory.
 pub const PLACE: &str = "/boot/grub";
 
+/// What grub-install(8) is called where GRUB 2 keeps to names of its own (Fedora and
+/// its relatives, SUSE): its directory is `grub2` there too, also to GRUB itself.
+pub const OTHER_INSTALL: &str = "grub2-install";
+
 /// What the firmware starts where nobody told it anything else.
 pub const REMOVABLE: &str = "EFI/BOOT/BOOTX64.EFI";
 
@@ -160,6 +164,8 @@ pub struct GrubMachine {
     pub missing: Vec<&'static str>,
     /// [`PLACE`] is the partition's directory after each boot.
     pub bound: bool,
+    /// Its programs and its directory have other names here ([`OTHER_INSTALL`]).
+    pub elsewhere: bool,
 }
 
 /// A path as a field of fstab(5).

@@ -2,6 +2,7 @@
 //! is asked of the operating system, and what it answers.
 
 use std::ffi::OsString;
+use std::fs::File;
 
 use camino::Utf8PathBuf;
 use serde::Serialize;
@@ -9,8 +10,8 @@ use serde::Serialize;
 use super::Error;
 use crate::zfs::DatasetName;
 
-/// A file system of the running machine that belongs to its loader: mounted on
-/// or below `/boot` or `/efi`.
+/// A file system of the running machine that belongs to its loader, or to all
+/// environments: mounted on or below `/boot`, `/efi` or `/var/share`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderMount {
     /// The directory.
@@ -21,12 +22,17 @@ pub struct LoaderMount {
     pub source: String,
 }
 
+/// Where what all environments share is mounted. The running machine works on
+/// it, so that a command inside gets a version of its own.
+pub const SHARED: &str = "/var/share";
+
 /// What of the running machine an environment is shown a version of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Surroundings {
     /// The kernel's command line.
     pub command_line: String,
-    /// What its loader's files lie on, in the order they were mounted.
+    /// What its loader's files, and what environments share, lie on, in the order
+    /// they were mounted.
     pub loader: Vec<LoaderMount>,
 }
 
@@ -75,13 +81,28 @@ pub struct Inside {
     pub command_line: String,
 }
 
+/// Where what a command writes goes, and who is there to be asked.
+#[derive(Debug)]
+pub enum Output {
+    /// The caller's terminal, or whatever it has instead.
+    Callers,
+    /// The same, but all of it to standard error.
+    StandardError,
+    /// This file or pipe. Nobody is there to be asked: standard input is empty.
+    /// A signal that asks this program to end asks the command; the second one
+    /// kills it, with everything it started.
+    To(File),
+}
+
 /// The command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Program {
     /// It and its arguments; empty for root's shell.
     pub words: Vec<OsString>,
-    /// Its standard output goes to standard error.
-    pub quiet: bool,
+    /// Where what it writes goes.
+    pub output: Output,
+    /// What its environment has besides.
+    pub environment: Vec<(&'static str, &'static str)>,
 }
 
 /// What happened to a file of a private place.

@@ -1,8 +1,10 @@
 //! Linux: `/proc` and mount(8).
 
+pub mod ancestry;
 mod booted;
 mod device;
 mod grub;
+mod holders;
 pub mod init;
 mod loader;
 mod private;
@@ -23,19 +25,23 @@ use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
+use super::firmware::{Boots, Extent};
 use super::grub::{GrubChange, GrubMachine};
 use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use super::loader::LoaderPartition;
 use super::mountinfo::{self, Entry};
 use super::{
-    Booted, EachWork, Error, Facts, FileWork, Files, Lock, Mount, MountRequest, MountedWork,
-    Namespace, Object, Platform, Result,
+    Booted, EachWork, Error, Facts, FileWork, Files, Holder, Lock, Mount, MountRequest,
+    MountedWork, Namespace, Object, Platform, Result, log,
 };
 use crate::sys::{command, lock};
 use crate::zfs::DatasetName;
 
 /// Where this program keeps what lasts until the next boot.
 const RUN: &str = "/run/beadm-rs";
+
+/// Where it keeps what long commands say.
+const LOGS: &str = "/var/log/beadm-rs";
 
 /// The platform.
 #[derive(Debug, Clone)]
@@ -361,6 +367,38 @@ impl Platform for Linux {
         }
     }
 
+    fn holders(
+        &self,
+        dataset: &DatasetName,
+        below: &Utf8Path,
+        directory: &Utf8Path,
+        bound: Option<&Utf8Path>,
+    ) -> Result<Vec<Holder>> {
+        self.find_holders(dataset, below, directory, bound)
+    }
+
+    fn bind(&self, from: &Utf8Path, on: &Utf8Path, off: bool) -> Result<()> {
+        let attempted = format!("mount {from} on {on}");
+        let mounted = self.occupied()?.iter().any(|other| other == on);
+        if off && mounted {
+            self.unmount(on, false)?;
+        } else if !off && !mounted {
+            let none = None::<&str>;
+            let from = Some(from.as_std_path());
+            nix::mount::mount(from, on.as_std_path(), none, MsFlags::MS_BIND, none)
+                .map_err(Error::io(attempted))?;
+        }
+        // sd_booted(3): elsewhere there is nothing to tell.
+        if Utf8Path::new("/run/systemd/system").is_dir() {
+            succeed(
+                "have systemd read its units",
+                "systemctl",
+                &["daemon-reload".to_owned()],
+            )?;
+        }
+        Ok(())
+    }
+
     fn with_files(
         &self,
         dataset: &DatasetName,
@@ -463,6 +501,10 @@ impl Platform for Linux {
         Self::leave(self, booted)
     }
 
+    fn tell(&self, message: Option<&str>) -> Result<()> {
+        self.tell_of_files(message)
+    }
+
     fn reboot(&self) -> Result<()> {
         booted::reboot()
     }
@@ -505,6 +547,18 @@ impl Platform for Linux {
 
     fn set_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
         loader::set_variable(name, value)
+    }
+
+    fn firmware(&self) -> Result<Option<Boots>> {
+        loader::firmware()
+    }
+
+    fn set_firmware(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
+        loader::set_firmware(name, value)
+    }
+
+    fn extent(&self, partition: &Utf8Path) -> Result<Extent> {
+        loader::extent(self, partition)
     }
 
     fn grub_machine(&self, partition: &Utf8Path) -> Result<GrubMachine> {
@@ -588,6 +642,38 @@ impl Platform for Linux {
 
     fn lock_holder(&self) -> Option<String> {
         lock::holder(&self.run.join("lock"))
+    }
+
+    fn lock_upgrade(&self, purpose: &str) -> Result<Lock> {
+        self.directory(&self.run)?;
+        lock::acquire(&self.run.join("upgrade.lock"), purpose, Duration::ZERO)
+    }
+
+    fn upgrade_holder(&self) -> Option<String> {
+        lock::holder(&self.run.join("upgrade.lock"))
+    }
+
+    fn new_log(&self, name: &str) -> Result<(Utf8PathBuf, fs::File)> {
+        log::create(Utf8Path::new(LOGS), name)
+    }
+
+    fn volatile(&self, name: &str) -> Result<Utf8PathBuf> {
+        let path = self.run.join(name);
+        self.directory(&path)?;
+        Ok(path)
+    }
+
+    fn is_whole(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let root = |path: &Utf8Path| {
+            let found = fs::metadata(path).ok()?;
+            Some((found.dev(), found.ino()))
+        };
+        let own = root(Utf8Path::new("/"));
+        // Both file system and directory: a container's root is one of its own.
+        own.is_some()
+            && own == root(&self.proc.join("1/root"))
+            && !Utf8Path::new("/run/systemd/container").exists()
     }
 }
 

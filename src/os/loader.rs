@@ -9,6 +9,9 @@
 //! ([`LoaderChange::Block`]): what changes in it lies in one sector, and a disk
 //! writes a sector whole or not at all.
 
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, Read, Seek as _, Write};
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -16,8 +19,9 @@ use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 
-use super::{Error, Object, Platform, Result, mirror};
-use crate::zfs::DatasetName;
+use super::firmware::{self, BootOption};
+use super::{Error, Object, Platform, Result, label, mirror};
+use crate::zfs::{DatasetName, PoolName};
 
 /// A mounted partition that a loader may read.
 #[derive(Debug)]
@@ -118,6 +122,33 @@ pub enum LoaderChange {
         /// Its value; `None` takes it away.
         value: Option<String>,
     },
+    /// One of this program's boot options in the firmware.
+    BootOption {
+        /// Where the partition is mounted that it starts something from.
+        partition: Utf8PathBuf,
+        /// Its number.
+        number: u16,
+        /// What it starts; `None` takes it away.
+        to: Option<BootOption>,
+    },
+    /// Which of its options the firmware starts once. Nothing is done where that is
+    /// not what was planned with.
+    BootNext {
+        /// The option.
+        from: Option<u16>,
+        /// The option there will be; `None` for none.
+        to: Option<u16>,
+    },
+    /// What boots once by the labels of a pool. Nothing is done where that is not
+    /// what was planned with.
+    Label {
+        /// The pool.
+        pool: PoolName,
+        /// What they say.
+        from: Option<String>,
+        /// What they will say; `None` for nothing.
+        to: Option<String>,
+    },
 }
 
 /// A block without what it is filled up with.
@@ -182,6 +213,27 @@ impl std::fmt::Display for LoaderChange {
                 Some(value) => write!(f, "set the EFI variable {name} to {value}"),
                 None => write!(f, "clear the EFI variable {name}"),
             },
+            Self::BootOption {
+                partition,
+                number,
+                to,
+            } => match to {
+                Some(to) => write!(
+                    f,
+                    "make the firmware's boot option {number:04X}, {}, for {}",
+                    to.title,
+                    partition.join(&to.file)
+                ),
+                None => write!(f, "remove the firmware's boot option {number:04X}"),
+            },
+            Self::BootNext { to, .. } => match to {
+                Some(to) => write!(f, "have the firmware start its boot option {to:04X} once"),
+                None => f.write_str("have the firmware start nothing else once"),
+            },
+            Self::Label { pool, to, .. } => match to {
+                Some(to) => write!(f, "have the labels of pool {pool} say {to} boots once"),
+                None => write!(f, "have the labels of pool {pool} say nothing boots once"),
+            },
         }
     }
 }
@@ -221,7 +273,7 @@ pub fn digest_of(from: impl Read) -> io::Result<String> {
 }
 
 /// Opens a regular file for reading; a link is not followed, a pipe not waited for.
-pub(super) fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
+pub(crate) fn open(dir: &Dir, file: &Utf8Path) -> io::Result<std::fs::File> {
     let flags = (nix::fcntl::OFlag::O_NONBLOCK | nix::fcntl::OFlag::O_NOFOLLOW).bits();
     let opened = dir.open_with(file, OpenOptions::new().read(true).custom_flags(flags))?;
     let opened = opened.into_std();
@@ -432,6 +484,21 @@ pub fn perform<P: Platform + ?Sized>(platform: &P, change: &LoaderChange) -> Res
             platform.make_durable(&dir)
         }
         LoaderChange::Variable { name, value } => platform.set_variable(name, value.as_deref()),
+        LoaderChange::BootOption {
+            partition,
+            number,
+            to,
+        } => {
+            let attempted = change.to_string();
+            firmware::set_option(platform, &attempted, partition, *number, to.as_ref())
+        }
+        LoaderChange::BootNext { from, to } => {
+            firmware::set_next(platform, &change.to_string(), *from, *to)
+        }
+        LoaderChange::Label { pool, from, to } => {
+            let attempted = change.to_string();
+            label::change(platform, &attempted, pool, from.as_deref(), to.as_deref())
+        }
     }
 }
 
@@ -449,135 +516,15 @@ pub fn variable_text(bytes: &[u8]) -> String {
     String::from_utf16_lossy(&units)
 }
 
+/// `EFI_VARIABLE_NON_VOLATILE`, `BOOTSERVICE_ACCESS`, `RUNTIME_ACCESS`.
+pub(super) const ATTRIBUTES: u32 = 7;
+
 /// The bytes of a variable that outlives a reboot and that the system may read.
 #[must_use]
 pub fn variable_bytes(text: &str) -> Vec<u8> {
-    /// `EFI_VARIABLE_NON_VOLATILE`, `BOOTSERVICE_ACCESS`, `RUNTIME_ACCESS`.
-    const ATTRIBUTES: u32 = 7;
     let mut bytes = ATTRIBUTES.to_le_bytes().to_vec();
     for unit in text.encode_utf16().chain([0]) {
         bytes.extend(unit.to_le_bytes());
     }
     bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use cap_std_ext::cap_std::ambient_authority;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn place() -> (tempfile::TempDir, Dir) {
-        let directory = tempfile::tempdir().unwrap();
-        let dir = Dir::open_ambient_dir(directory.path(), ambient_authority()).unwrap();
-        (directory, dir)
-    }
-
-    #[test]
-    fn a_copy_is_whole_or_not_there() {
-        let (_source, source) = place();
-        let (_target, target) = place();
-        source.write("linux", "a kernel").unwrap();
-        let digest = digest_of(&b"a kernel"[..]).unwrap();
-        let to = Utf8Path::new("beadm-rs/x/linux");
-        copy(&source, "linux".into(), &target, to, &digest).unwrap();
-        assert_eq!(target.read(to).unwrap(), b"a kernel");
-        // It is there: the source is not needed.
-        source.remove_file("linux").unwrap();
-        copy(&source, "linux".into(), &target, to, &digest).unwrap();
-        source.write("linux", "another").unwrap();
-        let other = Utf8Path::new("beadm-rs/y/linux");
-        let error = copy(&source, "linux".into(), &target, other, &digest).unwrap_err();
-        assert_eq!(error.to_string(), "it was changed since it was looked at");
-        assert_eq!(target.read_dir("beadm-rs/y").unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_link_is_not_copied_and_a_name_in_use_not_taken() {
-        let (_source, source) = place();
-        source.write("secret", "x").unwrap();
-        source.symlink("secret", "linux").unwrap();
-        assert!(open(&source, "linux".into()).is_err());
-        source.write("one", "1").unwrap();
-        let error = rename(&source, "one".into(), "secret".into()).unwrap_err();
-        assert_eq!(error.to_string(), "there is secret already");
-    }
-
-    #[test]
-    fn what_is_not_empty_stays() {
-        let (_target, target) = place();
-        target.create_dir_all("beadm-rs/x").unwrap();
-        target.write("beadm-rs/x/mine", "").unwrap();
-        for file in ["beadm-rs/x/none", "beadm-rs/x", "nowhere/at/all"] {
-            remove(&target, file.into()).unwrap();
-        }
-        assert!(target.exists("beadm-rs/x/mine"));
-        remove(&target, "beadm-rs/x/mine".into()).unwrap();
-        remove(&target, "beadm-rs/x".into()).unwrap();
-        assert!(!target.exists("beadm-rs/x"));
-    }
-
-    #[test]
-    fn a_block_is_written_in_place_and_only_where_it_is_what_was_planned() {
-        use std::os::unix::fs::MetadataExt as _;
-        let (directory, dir) = place();
-        let block = |text: &str| format!("{text}\n{}", "#".repeat(1023 - text.len()));
-        let (old, new, other) = (block("a=1"), block("a=2\nb=3"), block("a=4"));
-        let file = Utf8Path::new("grubenv");
-        let read = || dir.read_to_string(file).unwrap();
-        dir.write(file, &old).unwrap();
-        let inode = || directory.path().join(file).metadata().unwrap().ino();
-        let before = inode();
-        write_block(&dir, file, &old, &new).unwrap();
-        assert_eq!((read(), inode()), (new.clone(), before));
-        // Done already, and the contrary.
-        write_block(&dir, file, &old, &new).unwrap();
-        write_block(&dir, file, &new, &old).unwrap();
-        assert_eq!(read(), old);
-        let told =
-            |from: &str, to: &str| write_block(&dir, file, from, to).unwrap_err().to_string();
-        assert_eq!(told(&other, &new), "it was changed since it was looked at");
-        assert_eq!(
-            told(&old, "short"),
-            "it has 1024 bytes, and a block of 5 belongs there"
-        );
-        dir.write(file, "a=1\n").unwrap();
-        assert_eq!(
-            told(&old, &new),
-            "it has 4 bytes, and a block of 1024 belongs there"
-        );
-        assert_eq!(read(), "a=1\n");
-        dir.rename(file, &dir, "elsewhere").unwrap();
-        dir.symlink("elsewhere", file).unwrap();
-        assert!(write_block(&dir, file, &old, &new).is_err());
-        dir.remove_file(file).unwrap();
-        assert!(write_block(&dir, file, &old, &new).is_err());
-        assert!(!dir.exists(file));
-    }
-
-    #[test]
-    fn a_change_of_a_block_is_told_by_its_lines() {
-        let change = LoaderChange::Block {
-            partition: "/efi".into(),
-            file: "beadm-rs/grubenv".into(),
-            from: "# x\na=1\nb=2\n####".to_owned(),
-            to: "# x\na=3\nb=2\n####".to_owned(),
-        };
-        assert_eq!(change.to_string(), "set in /efi/beadm-rs/grubenv: a=3");
-        let json = serde_json::to_value(&change).unwrap();
-        assert_eq!(json["to"], "# x\na=3\nb=2\n");
-    }
-
-    proptest! {
-        #[test]
-        fn a_variable_is_read_as_it_was_written(text in "[^\0]{0,40}") {
-            prop_assert_eq!(variable_text(&variable_bytes(&text)), text);
-        }
-
-        #[test]
-        fn any_bytes_are_some_text(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            let _ = variable_text(&bytes);
-        }
-    }
 }

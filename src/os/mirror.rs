@@ -2,10 +2,12 @@
 //! first: the machine starts from whichever disk is left.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
+
+use crate::boot::failback;
 
 use super::loader::{digest_of, make, open, remove, unfinished};
 
@@ -53,20 +55,46 @@ fn is_same(from: &Dir, to: &Dir, file: &Utf8Path, size: u64) -> io::Result<bool>
     Ok(size > LARGE || digest_of(open(from, file)?)? == digest_of(open(to, file)?)?)
 }
 
+/// Whether there is, on one of them, a file in the place of the entry that fails back which
+/// somebody else made. It is neither copied nor overwritten.
+fn is_foreign(dirs: [&Dir; 2], file: &Utf8Path) -> io::Result<bool> {
+    if !file.file_name().is_some_and(failback::is_it) {
+        return Ok(false);
+    }
+    let [one, other] = dirs.map(|dir| is_somebody_elses(dir, file));
+    Ok(one? || other?)
+}
+
+fn is_somebody_elses(dir: &Dir, file: &Utf8Path) -> io::Result<bool> {
+    match dir.symlink_metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Ok(found) if !found.is_file() => return Ok(true),
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    open(dir, file)?.take(LARGE).read_to_end(&mut bytes)?;
+    Ok(failback::leads_to(&String::from_utf8_lossy(&bytes)).is_none())
+}
+
 /// What has to be copied, and what has to go, in these orders.
 fn differences(from: &Dir, to: &Dir) -> io::Result<(Vec<Utf8PathBuf>, Vec<Utf8PathBuf>)> {
     let (mut copied, mut gone) = (Vec::new(), Vec::new());
     for (place, begin, own) in PLACES {
         let (here, there) = (files(from, place, begin)?, files(to, place, begin)?);
         for (file, size) in &here {
+            if own && is_foreign([from, to], file)? {
+                continue;
+            }
             if there.get(file) != Some(size) || !is_same(from, to, file, *size)? {
                 copied.push(file.clone());
             }
         }
-        let stale: Vec<_> = there
-            .into_keys()
-            .filter(|file| own && !here.contains_key(file))
-            .collect();
+        let mut stale = Vec::new();
+        for file in there.into_keys() {
+            if own && !here.contains_key(&file) && !is_foreign([from, to], &file)? {
+                stale.push(file);
+            }
+        }
         gone.splice(0..0, stale);
     }
     Ok((copied, gone))
@@ -154,6 +182,41 @@ mod tests {
         ] {
             assert!(!to.exists(file), "{file}");
         }
+    }
+
+    #[test]
+    fn an_entry_that_fails_back_takes_nobody_elses_place() {
+        let file = "loader/entries/beadm-rs-failback.conf";
+        let (own, newer, foreign) = (
+            "# beadm-rs: fails back to 7\n",
+            "# beadm-rs: fails back to 8\n",
+            "title mine\n",
+        );
+        for (first, second, then) in [
+            (Some(own), None, Some(own)),
+            (Some(newer), Some(own), Some(newer)),
+            (None, Some(own), None),
+            (Some(own), Some(foreign), Some(foreign)),
+            (None, Some(foreign), Some(foreign)),
+            (Some(foreign), None, None),
+        ] {
+            let with = |text: Option<&'static str>| {
+                let files: Vec<_> = text.map(|text| (file, text)).into_iter().collect();
+                place(&files)
+            };
+            let ((_from, from), (_to, to)) = (with(first), with(second));
+            equalize(&from, &to).unwrap();
+            assert_eq!(
+                to.read_to_string(file).ok().as_deref(),
+                then,
+                "{first:?} {second:?}"
+            );
+        }
+        // What is no file is left alone, too.
+        let ((_from, from), (_to, to)) = (place(&[(file, own)]), place(&[]));
+        to.create_dir_all(file).unwrap();
+        equalize(&from, &to).unwrap();
+        assert!(to.is_dir(file));
     }
 
     #[test]

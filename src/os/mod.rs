@@ -3,10 +3,13 @@
 //!
 //! [`linux`] is the real one; the simulator ([`crate::zfs::sim`]) is its own.
 
+pub mod firmware;
 pub mod grub;
 pub mod inside;
+pub mod label;
 pub mod linux;
 pub mod loader;
+pub mod log;
 mod mirror;
 pub mod mountinfo;
 
@@ -18,9 +21,11 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 use serde::Serialize;
 
-use crate::zfs::{DatasetName, SnapshotName};
+use crate::zfs::{DatasetName, PoolName, SnapshotName};
+use firmware::{Boots, Extent};
 use grub::{GrubChange, GrubMachine};
 use inside::{Ended, Inside, NotRun, Program, Surroundings};
+use label::{Label, Vendor};
 use loader::{LoaderChange, LoaderPartition};
 
 /// Why the operating system did not do it.
@@ -156,6 +161,29 @@ pub struct Files {
     pub scratch: Option<tempfile::TempDir>,
 }
 
+/// A process that uses something below a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// Its command name.
+    pub command: String,
+    /// The service it belongs to.
+    pub service: Option<String>,
+    /// How it uses what: "has /var/mail/a open".
+    pub what: String,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} ({})", self.pid, self.command)?;
+        if let Some(service) = &self.service {
+            write!(f, " of {service}")?;
+        }
+        write!(f, " {}", self.what)
+    }
+}
+
 /// What is done while datasets are mounted on directories.
 pub type MountedWork<'a> = dyn FnMut(&[Utf8PathBuf]) + Send + 'a;
 
@@ -256,6 +284,39 @@ pub trait Platform: Send + Sync {
     /// [`Error::Busy`] where something in it is open and `force` is not set.
     fn unmount(&self, directory: &Utf8Path, force: bool) -> Result<()>;
 
+    /// Mounts a dataset where the running system is to have it.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn mount_in_place(&self, request: &MountRequest) -> Result<()> {
+        self.mount(request)
+    }
+
+    /// The processes that use what is in a directory of the running system:
+    /// `below` in a dataset, by the path `directory`. That all of it is mounted on
+    /// `bound` is no use of it.
+    ///
+    /// # Errors
+    /// Where the processes cannot be listed.
+    fn holders(
+        &self,
+        _dataset: &DatasetName,
+        _below: &Utf8Path,
+        _directory: &Utf8Path,
+        _bound: Option<&Utf8Path>,
+    ) -> Result<Vec<Holder>> {
+        Ok(Vec::new())
+    }
+
+    /// Mounts a directory of the running system on another one, and has its init
+    /// read the unit that does so at the next boot; with `off` the reverse.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn bind(&self, _from: &Utf8Path, _on: &Utf8Path, _off: bool) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes the files of one dataset (not of those below it) available to
     /// `work` where nobody else sees them, and takes them away again, also
     /// when this process is killed.
@@ -313,6 +374,15 @@ pub trait Platform: Send + Sync {
     /// # Errors
     /// Where they cannot be written.
     fn leave(&self, _booted: &Booted) -> Result<()> {
+        Ok(())
+    }
+
+    /// Leaves a message about the files of this boot for whoever logs in, beside that of
+    /// [`Platform::leave`]; `None` takes it away.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    fn tell(&self, _message: Option<&str>) -> Result<()> {
         Ok(())
     }
 
@@ -375,6 +445,63 @@ pub trait Platform: Send + Sync {
             attempted: format!("change the EFI variable {name}"),
             detail: "there is no such firmware".to_owned(),
         })
+    }
+
+    /// What the firmware boots by options; `None` where it is none that does.
+    ///
+    /// # Errors
+    /// Where its variables cannot be read.
+    fn firmware(&self) -> Result<Option<Boots>> {
+        Ok(None)
+    }
+
+    /// Sets a variable of the firmware's own, or takes it away.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn set_firmware(&self, name: &str, _value: Option<&[u8]>) -> Result<()> {
+        Err(Error::Unexpected {
+            attempted: format!("change the EFI variable {name}"),
+            detail: "there is no such firmware".to_owned(),
+        })
+    }
+
+    /// Where the firmware finds the partition that is mounted on a directory.
+    ///
+    /// # Errors
+    /// Where that cannot be told, or it is on more than one disk.
+    fn extent(&self, partition: &Utf8Path) -> Result<Extent> {
+        Err(Error::Unexpected {
+            attempted: format!("find the partition that is mounted on {partition}"),
+            detail: "there is no such partition".to_owned(),
+        })
+    }
+
+    /// Whose loader reads the labels of this machine's pools; `None` where none does.
+    fn label_vendor(&self) -> Option<Vendor> {
+        Vendor::here()
+    }
+
+    /// What the labels of a pool say to that loader.
+    ///
+    /// # Errors
+    /// Where there is none, or they cannot be read or understood.
+    fn pool_label(&self, pool: &PoolName) -> Result<Label> {
+        match self.label_vendor() {
+            Some(vendor) => vendor.read(pool),
+            None => Err(label::nothing_reads(pool)),
+        }
+    }
+
+    /// Has something boot once by the labels of a pool, or nothing.
+    ///
+    /// # Errors
+    /// As for [`Platform::pool_label`], or where they cannot be written.
+    fn set_pool_label(&self, pool: &PoolName, once: Option<&str>) -> Result<()> {
+        match self.label_vendor() {
+            Some(vendor) => vendor.write(pool, once),
+            None => Err(label::nothing_reads(pool)),
+        }
     }
 
     /// The program of the dead man's switch, as it is installed; `None` where it is
@@ -483,6 +610,36 @@ pub trait Platform: Send + Sync {
 
     /// Who holds the lock now: as in [`Error::Locked`]; `None` where nobody does.
     fn lock_holder(&self) -> Option<String>;
+
+    /// Takes the lock that an upgrade holds from its beginning to its end, while
+    /// other commands may change something.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where another upgrade is under way.
+    fn lock_upgrade(&self, purpose: &str) -> Result<Lock>;
+
+    /// Who holds that one.
+    fn upgrade_holder(&self) -> Option<String>;
+
+    /// A new file that only root can read, for what a command says; and where it
+    /// is. It outlives the machine's next boot.
+    ///
+    /// # Errors
+    /// There is such a file, or who could change it is not root.
+    fn new_log(&self, name: &str) -> Result<(Utf8PathBuf, std::fs::File)>;
+
+    /// A directory of root's own that is empty after each boot, made where it is
+    /// not there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn volatile(&self, name: &str) -> Result<Utf8PathBuf>;
+
+    /// This process sees the whole machine: it is in no container, and its root is
+    /// that of process 1.
+    fn is_whole(&self) -> bool {
+        true
+    }
 }
 
 /// One dataset's files after the other's, until all are at hand.

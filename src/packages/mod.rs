@@ -8,6 +8,7 @@ pub mod apk;
 pub mod dpkg;
 pub mod pacman;
 pub mod rpm;
+pub mod upgrade;
 pub mod version;
 
 use std::cmp::Ordering;

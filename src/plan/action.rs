@@ -6,9 +6,12 @@ use camino::Utf8PathBuf;
 use serde::Serialize;
 
 use crate::be::rewrite::Names;
+use crate::intent::OpId;
 use crate::os::MountRequest;
 use crate::os::grub::GrubChange;
 use crate::os::loader::LoaderChange;
+use crate::share::change::ShareChange;
+use crate::sync::change::{Carry, Resolve, TakeBack};
 use crate::zfs::{CloneOf, DatasetName, PoolName, Setting, SyncOp, Transfer};
 
 /// One thing done to the machine.
@@ -85,6 +88,21 @@ pub enum Action {
     Loader(LoaderChange),
     /// GRUB's own programs, and their place.
     Grub(GrubChange),
+    /// Files of an environment and of the shared dataset.
+    Share(ShareChange),
+    /// Files of one environment written into another.
+    Carry(Box<Carry>),
+    /// What was there before they were.
+    TakeBack(TakeBack),
+    /// The end of a conflict that waited.
+    Resolve(Box<Resolve>),
+    /// The note of what was changed goes.
+    Forget {
+        /// The root it lies in.
+        dataset: DatasetName,
+        /// The operation it is of.
+        id: OpId,
+    },
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {
@@ -234,6 +252,32 @@ impl fmt::Display for Action {
             Self::Unmount { directory, .. } => write!(f, "unmount {directory}"),
             Self::Loader(change) => change.fmt(f),
             Self::Grub(change) => change.fmt(f),
+            Self::Share(change) => change.fmt(f),
+            Self::Carry(carry) => {
+                let sides = &carry.looked.sides;
+                let files = count(carry.count(), "file", "files");
+                write!(
+                    f,
+                    "write {files} of {} into {}",
+                    sides.source.name, sides.target.name
+                )
+            }
+            Self::TakeBack(back) => {
+                let roots = back.roots.iter().map(ToString::to_string);
+                let roots: Vec<String> = roots.collect();
+                write!(
+                    f,
+                    "put back what was changed in the files of {}",
+                    roots.join(", ")
+                )
+            }
+            Self::Resolve(work) => {
+                let path = String::from_utf8_lossy(&work.path);
+                write!(f, "settle /{path} of {}", work.side.name)
+            }
+            Self::Forget { dataset, .. } => {
+                write!(f, "remove the note of what was changed from {dataset}")
+            }
         }
     }
 }

@@ -3,21 +3,23 @@
 //! For good, at the level of the pool: what was confirmed before is recorded and
 //! the whole tree promoted, in one transaction group; then the loader's one
 //! write. On trial, or for one boot, that write is all that moves. `canmount` is
-//! never touched. Synchronization has its place before staging.
+//! never touched. Synchronization is an operation of its own before it (`cli::switch`).
 
 use std::collections::BTreeSet;
 
 use super::graph::{Blocked, Graph};
 use super::provisional::{self, activation, mark, records, unmark};
+use super::share::activation::snapshotted;
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, environment, finished, fits, intent_clear,
-    pools_of, unlocked,
+    loader_is_seen, loader_record, pools_of, unlocked,
 };
 use crate::be::{BeName, BootEnvironment};
 use crate::boot::{Loader, Switch};
 use crate::check::finding::KERNEL_MISSING;
 use crate::check::{Finding, Severity};
 use crate::intent::MAX_BYTES;
+use crate::share::history::Deed;
 use crate::survey::{Around, Survey};
 use crate::zfs::{DatasetName, Guid, PoolName, SyncOp};
 
@@ -39,6 +41,7 @@ pub fn around(name: &BeName) -> Around {
     Around {
         running: true,
         next: true,
+        shared: true,
         ..Around::one(name)
     }
 }
@@ -90,7 +93,8 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
     let record = (!target.is_running())
         .then(|| confirmed_before(survey, &target))
         .flatten();
-    switch(survey, loader, &attempted, &target, record)
+    let plan = switch(survey, loader, &attempted, &target, record)?;
+    snapshotted(survey, plan, &target, Deed::Activate)
 }
 
 /// What a preflight's findings stop.
@@ -180,7 +184,7 @@ pub fn plan_failback(survey: &Survey, loader: &dyn Loader) -> Planned {
     let target = failback_target(survey)?;
     let mut plan = switch(survey, loader, FAILBACK, &target, None)?;
     plan.operation = "failback";
-    Ok(plan)
+    snapshotted(survey, plan, &target, Deed::Failback)
 }
 
 /// The plan of `kernel-updated`: what boots starts a copy of a kernel, and the
@@ -280,6 +284,25 @@ pub fn failback_target(survey: &Survey) -> Result<BootEnvironment<'_>, Refusal> 
     })
 }
 
+/// Where `failback` leads once a switch is made: to what the switch records, else
+/// to what the target's own record names. What boots once changes nothing about
+/// it. `None` where there is no way back, or that environment is gone.
+#[must_use]
+pub fn way_back(
+    survey: &Survey,
+    target: &BootEnvironment<'_>,
+    switch: Switch,
+    record: Option<Guid>,
+) -> Option<Guid> {
+    let found = match switch {
+        Switch::Good | Switch::Trial { .. } => record
+            .or_else(|| target.failback())
+            .filter(|guid| *guid != target.guid()),
+        Switch::Once => failback_target(survey).ok().map(|back| back.guid()),
+    };
+    found.filter(|guid| survey.environment_with(*guid).is_some())
+}
+
 /// The promotions of one environment's tree, tried on a graph.
 pub(super) struct Promotions {
     /// Per pool, in order.
@@ -345,6 +368,7 @@ fn switch(
     finished(survey, attempted, target)?;
     let pools = pools_of(target);
     changeable(survey, attempted, &pools)?;
+    loader_is_seen(survey, attempted)?;
     bootable(attempted, target)?;
     let promotions = promotions(survey, attempted, target)?;
     let guid = target.guid();
@@ -416,21 +440,13 @@ fn switch(
                 operations: undo,
             }]));
     }
-    // Synchronization (the decision, its snapshots, the carrying) goes here.
+    let back = way_back(survey, target, Switch::Good, record);
     plan.steps
-        .extend(loader.switch(survey, target.root, Switch::Good)?);
-    plan.transact(
-        "finish",
-        &survey.beroot.pool(),
-        vec![
-            SyncOp::Mark {
-                object: survey.beroot.to_string(),
-                key: "confirmed".to_owned(),
-                text: guid.to_string(),
-            },
-            intent_clear(survey),
-        ],
-    );
+        .extend(loader.switch(survey, target.root, Switch::Good, back)?);
+    let mut last = vec![mark(survey, "confirmed", guid.to_string())];
+    last.extend(loader_record(survey, loader));
+    last.push(intent_clear(survey));
+    plan.transact("finish", &survey.beroot.pool(), last);
     plan.outcome = outcome(survey, target, record);
     Ok(plan)
 }
@@ -442,7 +458,12 @@ pub(super) fn bootable(attempted: &str, target: &BootEnvironment<'_>) -> Result<
             attempted,
             format!("{} cannot be booted: {why}", target.name()),
         )
-        .remedy(format!("zfs get mountpoint,canmount {}", target.root.name))),
+        .remedy(if target.unfinished_upgrade().is_some() {
+            "wait for it to end; where it was interrupted, beadm-rs recover takes it back"
+                .to_owned()
+        } else {
+            format!("zfs get mountpoint,canmount {}", target.root.name)
+        })),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What has to be true before something is planned, the same for many requests.
 
+use camino::Utf8Path;
+
 use super::Refusal;
 use crate::be::{BeName, BootEnvironment};
 use crate::os::Namespace;
@@ -25,6 +27,28 @@ pub(super) fn environment<'a>(
             names => refusal.remedy(format!("there are: {names}")),
         }
     })
+}
+
+/// What boots these environments has to be what did at the last switch. Where its
+/// partition is not mounted, as on a rescue system, it looks like a machine whose
+/// loader follows `bootfs`, and what boots would not be what is said.
+pub(super) fn loader_is_seen(survey: &Survey, attempted: &str) -> Result<(), Refusal> {
+    let Some(recorded) = survey.recorded_loader().filter(|_| survey.assumed) else {
+        return Ok(());
+    };
+    let root = survey.altroot.as_deref().unwrap_or(Utf8Path::new("/"));
+    let [boot_efi, efi, boot] = ["boot/efi", "efi", "boot"].map(|at| root.join(at));
+    Err(Refusal::new(
+        attempted,
+        format!(
+            "{recorded} boots these environments since the last switch, and is not seen here: its \
+             partition is not mounted, or something else started this machine"
+        ),
+    )
+    .remedy(format!(
+        "mount it where this system has it: {boot_efi}, {efi} or {boot}; or say in \
+         /etc/beadm-rs/config.toml which loader boots them ([boot] loader)"
+    )))
 }
 
 /// What has to be true of the pools and of this program for any change.

@@ -7,11 +7,11 @@
 //! next boot as what it is, a machine that went back. So neither records an
 //! intent, and each step before the last can be undone.
 
-use super::activate::{failback_mark, promotions};
+use super::activate::{failback_mark, promotions, way_back};
 use super::provisional::{mark, unmark};
-use super::{Action, Plan, Planned, Refusal, Step, changeable, finished};
+use super::{Action, Plan, Planned, Refusal, Step, changeable, finished, loader_is_seen};
 use crate::be::BootEnvironment;
-use crate::boot::{Loader, Switch};
+use crate::boot::{Loader, Switch, TrialEntry};
 use crate::survey::trial::{FELL_BACK, TRIAL};
 use crate::survey::{Around, FellBack, Survey, Trial};
 use crate::zfs::SyncOp;
@@ -25,6 +25,7 @@ pub fn around() -> Around {
     Around {
         running: true,
         next: true,
+        shared: true,
         ..Around::default()
     }
 }
@@ -67,7 +68,15 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Planned {
     let target = tried_here(survey, &trial)?;
     finished(survey, CONFIRM, &target)?;
     changeable(survey, CONFIRM, [&survey.beroot.pool()])?;
-    plan.steps.extend(loader.confirm(survey, target.root)?);
+    loader_is_seen(survey, CONFIRM)?;
+    let before = survey
+        .last_good()
+        .filter(|guid| survey.environment_with(*guid).is_some())
+        .unwrap_or(trial.back);
+    let record = Some(before).filter(|before| *before != target.guid());
+    let back = way_back(survey, &target, Switch::Good, record);
+    plan.steps
+        .extend(loader.confirm(survey, target.root, back)?);
     let pool = survey.beroot.pool();
     let bootfs = survey
         .pools
@@ -88,13 +97,9 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Planned {
                 .undone_by(vec![set(bootfs.cloned())]),
         );
     }
-    let before = survey
-        .last_good()
-        .filter(|guid| survey.environment_with(*guid).is_some())
-        .unwrap_or(trial.back);
     let mut records = Vec::new();
-    if before != target.guid() {
-        records.push(failback_mark(&target, Some(before)));
+    if record.is_some() {
+        records.push(failback_mark(&target, record));
     }
     records.push(mark(survey, "confirmed", target.guid().to_string()));
     records.push(unmark(survey, TRIAL));
@@ -214,8 +219,10 @@ pub fn plan_reject(survey: &Survey, loader: &dyn Loader, why: &str) -> Planned {
         );
     }
     changeable(survey, REJECT, [&survey.beroot.pool()])?;
+    loader_is_seen(survey, REJECT)?;
+    let further = way_back(survey, &back, Switch::Good, None);
     plan.steps
-        .extend(loader.switch(survey, back.root, Switch::Good)?);
+        .extend(loader.switch(survey, back.root, Switch::Good, further)?);
     let runs = survey
         .running()
         .is_some_and(|running| running.guid() == trial.target);
@@ -231,6 +238,41 @@ pub fn plan_reject(survey: &Survey, loader: &dyn Loader, why: &str) -> Planned {
     };
     plan.outcome = format!("{name} is rejected, {} boots next{reboot}", back.name());
     Ok(plan)
+}
+
+/// What the loader has counted of an environment.
+fn counted<'a>(survey: &'a Survey, environment: &BootEnvironment<'_>) -> Option<&'a TrialEntry> {
+    let entry = survey.boot.trial.as_ref();
+    entry.filter(|entry| entry.dataset == environment.root.name)
+}
+
+/// A note about the try that runs: which one that is.
+fn of_try(entry: &TrialEntry, record: FellBack) -> FellBack {
+    FellBack {
+        tries: entry.tries_done,
+        ..record
+    }
+}
+
+/// What was noted about a try of a trial.
+fn noted(survey: &Survey, trial: &Trial) -> Option<FellBack> {
+    let note = survey.fell_back().ok().flatten();
+    note.filter(|note| note.target == trial.target && note.when >= trial.since)
+}
+
+/// How far a try came, as its boot notes it: what comes after that and does not
+/// confirm it may be a restart of any kind, and leaves no word.
+const CAME_UP: &str = "it came as far as its services";
+
+/// What a boot notes of the try that it is; nothing where that was noted before, or
+/// its loader counts none.
+fn note_of_try(survey: &Survey, trial: &Trial, running: &BootEnvironment<'_>) -> Option<SyncOp> {
+    let entry = counted(survey, running)?;
+    let note = of_try(entry, record(survey, trial, CAME_UP));
+    let before = noted(survey, trial);
+    // What a health check said of this try is more.
+    let new = before.is_none_or(|before| before.tries != note.tries);
+    new.then(|| mark_fell_back(survey, &note))
 }
 
 fn record(survey: &Survey, trial: &Trial, why: &str) -> FellBack {
@@ -260,16 +302,11 @@ pub fn plan_failed(survey: &Survey, loader: &dyn Loader, why: &str) -> Planned {
     if running.guid() != trial.target {
         return Ok(plan);
     }
-    let counted = survey
-        .boot
-        .trial
-        .as_ref()
-        .filter(|entry| entry.dataset == running.root.name);
-    let Some(entry) = counted else {
+    let Some(entry) = counted(survey, &running) else {
         // Without a counter every reboot would lead here again.
         return plan_reject(survey, loader, why);
     };
-    let note = record(survey, &trial, why);
+    let note = of_try(entry, record(survey, &trial, why));
     plan.transact(
         "note",
         &survey.beroot.pool(),
@@ -301,6 +338,12 @@ pub fn plan_notice(survey: &Survey) -> Planned {
     let name = name_of(survey, &trial);
     if running.guid() == trial.target {
         plan.outcome = format!("{name} is being tried, and has to be confirmed");
+        let pool = survey.beroot.pool();
+        let note = note_of_try(survey, &trial, &running);
+        // A boot that cannot be noted is as good.
+        if let (Some(note), Ok(())) = (note, changeable(survey, attempted, [&pool])) {
+            plan.transact("note", &pool, vec![note]);
+        }
         return Ok(plan);
     }
     let Some(why) = went_back(survey, &trial) else {
@@ -308,13 +351,12 @@ pub fn plan_notice(survey: &Survey) -> Planned {
         return Ok(plan);
     };
     changeable(survey, attempted, [&survey.beroot.pool()])?;
-    // What a failed health check noted about one of its tries.
-    let noted = survey
-        .fell_back()
-        .ok()
-        .flatten()
-        .filter(|note| note.target == trial.target && note.when >= trial.since)
-        .map(|note| format!("; at the last one {}", note.why))
+    // What was noted about one of its tries, by its boot or a failed health check.
+    let noted = noted(survey, &trial)
+        .map(|note| match note.tries {
+            last if last >= trial.tries => format!("; at the last one {}", note.why),
+            n => format!("; at try {n} {}, and none after it came as far", note.why),
+        })
         .unwrap_or_default();
     let record = record(survey, &trial, &format!("{why}{noted}"));
     plan.outcome = sentence(&record, Some(running.name()));
@@ -329,11 +371,7 @@ fn went_back(survey: &Survey, trial: &Trial) -> Option<String> {
     let Some(target) = survey.environment_with(trial.target) else {
         return Some("it is gone".to_owned());
     };
-    let entry = survey
-        .boot
-        .trial
-        .as_ref()
-        .filter(|entry| entry.dataset == target.root.name);
+    let entry = counted(survey, &target);
     let tries = match trial.tries {
         1 => "its one try was".to_owned(),
         more => format!("its {more} tries were"),

@@ -10,14 +10,16 @@ use std::collections::BTreeSet;
 
 use super::graph::{Blocked, Graph, Snap};
 use super::{
-    Action, Plan, Planned, Refusal, Step, changeable, close, environment, intent_mark, pools_of,
+    Action, Plan, Planned, Refusal, Step, changeable, close, environment, intent_mark,
+    loader_is_seen, pools_of,
 };
 use crate::be::{Apart, BeName, BootEnvironment};
 use crate::boot::Loader;
 use crate::intent::Undertaking;
 use crate::os::{MountRequest, Namespace};
 use crate::survey::Survey;
-use crate::zfs::{Dataset, DatasetName, Guard, Mountpoint, PoolName, SnapshotName, SyncOp};
+use crate::sync::sides::pair_of;
+use crate::zfs::{Dataset, DatasetName, Guard, Guid, Mountpoint, PoolName, SnapshotName, SyncOp};
 
 /// `destroy NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
     let environment = environment(survey, &attempted, &request.name)?;
     let pools = pools_of(&environment);
     changeable(survey, &attempted, &pools)?;
+    loader_is_seen(survey, &attempted)?;
     protected(&attempted, &environment)?;
     contents(&attempted, &environment)?;
     let mut plan = Plan::new(survey, "destroy");
@@ -228,12 +231,14 @@ pub(super) fn append(
         let tree: Vec<&Dataset> = survey.within(&root.name).collect();
         free(attempted, &tree, &inside, &mut graph, &mut operations, plan)?;
         let mut origins: BTreeSet<SnapshotName> = BTreeSet::new();
+        let mut halves: BTreeSet<Guid> = BTreeSet::new();
         for dataset in tree.iter().rev() {
             let Some(node) = graph.node(&dataset.name) else {
                 continue;
             };
             for snap in node.snapshots.iter().rev() {
                 operations.push(destroy_snapshot(attempted, &dataset.name, snap)?);
+                halves.insert(snap.guid);
             }
             operations.push(SyncOp::Destroy {
                 object: dataset.name.to_string(),
@@ -246,6 +251,7 @@ pub(super) fn append(
         if !keep_origin {
             reclaim(survey, &graph, &origins, &mut operations);
         }
+        release(survey, &graph, &halves, &root.name.pool(), &mut operations);
         transactions.push((root.name.pool(), operations));
     }
     close(
@@ -363,4 +369,76 @@ fn reclaim(
             });
         }
     }
+}
+
+/// The other halves of the pairs of snapshots that end: what both sides were when
+/// they had been synchronized is of no use to one of them.
+fn release(
+    survey: &Survey,
+    graph: &Graph,
+    ended: &BTreeSet<Guid>,
+    pool: &PoolName,
+    operations: &mut Vec<SyncOp>,
+) {
+    let all = || {
+        survey
+            .datasets
+            .values()
+            .flat_map(|dataset| &dataset.snapshots)
+    };
+    let pairs: BTreeSet<&str> = all()
+        .filter(|snapshot| ended.contains(&snapshot.guid))
+        .filter_map(pair_of)
+        .collect();
+    let others: BTreeSet<Guid> = all()
+        .filter(|snapshot| !ended.contains(&snapshot.guid))
+        .filter(|snapshot| pair_of(snapshot).is_some_and(|pair| pairs.contains(pair)))
+        .map(|snapshot| snapshot.guid)
+        .collect();
+    for name in survey.datasets.keys().filter(|name| name.pool() == *pool) {
+        let snaps = graph
+            .node(name)
+            .into_iter()
+            .flat_map(|node| &node.snapshots);
+        for snap in snaps.filter(|snap| snap.holds == 0 && others.contains(&snap.guid)) {
+            let Ok(now) = name.snapshot(&snap.component) else {
+                continue;
+            };
+            let needed = graph
+                .clones_of(name)
+                .iter()
+                .any(|(_, origin)| **origin == now);
+            if !needed {
+                operations.push(SyncOp::Destroy {
+                    object: now.to_string(),
+                    guard: Guard::Guid(snap.guid),
+                    // As of an origin that a promotion above moves.
+                    missing_ok: survey.snapshot(&now).is_none(),
+                });
+            }
+        }
+    }
+}
+
+/// Whether an environment has halves of pairs whose other halves are not in the
+/// picture: it has to be taken of everything then.
+#[must_use]
+pub fn has_lone_halves(survey: &Survey, name: &BeName) -> bool {
+    let Some(environment) = survey.environment(name) else {
+        return false;
+    };
+    let own: BTreeSet<&DatasetName> = environment
+        .everything()
+        .map(|dataset| &dataset.name)
+        .collect();
+    let pairs = |inside: bool| -> BTreeSet<&str> {
+        survey
+            .datasets
+            .values()
+            .filter(|dataset| own.contains(&dataset.name) == inside)
+            .flat_map(|dataset| &dataset.snapshots)
+            .filter_map(pair_of)
+            .collect()
+    };
+    !pairs(true).is_subset(&pairs(false))
 }

@@ -4,11 +4,13 @@
 
 use camino::Utf8PathBuf;
 
+use super::provisional::{mark, unmark};
 use super::{Action, Plan, Planned, Refusal, Step, changeable, environment, finished};
 use crate::be::{BeName, BootEnvironment};
+use crate::boot::grub;
 use crate::os::grub::{GrubChange, GrubMachine};
-use crate::survey::{SCHEMA, Survey};
-use crate::zfs::{Canmount, Mountpoint, SyncOp};
+use crate::survey::{LOADER, SCHEMA, Survey};
+use crate::zfs::{Canmount, Mountpoint};
 
 /// `init`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,10 +74,7 @@ pub fn plan(survey: &Survey, request: &Request, grub: Result<Option<Grub>, Refus
         marks.push(mark(survey, key, text));
         unmarks.push(match before {
             Some(text) => mark(survey, key, text),
-            None => SyncOp::Unmark {
-                object: survey.beroot.to_string(),
-                key: key.to_owned(),
-            },
+            None => unmark(survey, key),
         });
     };
     if !survey.has_schema() {
@@ -127,6 +126,11 @@ pub fn plan(survey: &Survey, request: &Request, grub: Result<Option<Grub>, Refus
         }
         return Ok(plan);
     }
+    marks.push(mark(survey, LOADER, grub::NAME.to_owned()));
+    unmarks.push(match survey.recorded_loader() {
+        Some(recorded) => mark(survey, LOADER, recorded.to_owned()),
+        None => unmark(survey, LOADER),
+    });
     plan.transact("record", &pool, marks);
     if let Some(step) = plan.steps.last_mut().filter(|step| step.name == "record") {
         let operations = unmarks;
@@ -163,6 +167,18 @@ fn steps_of_grub(attempted: &str, grub: Option<Grub>) -> Result<(Vec<Step>, Vec<
         prepare.extend(bound);
         return Ok((prepare, Vec::new()));
     }
+    if grub.machine.elsewhere {
+        return Err(Refusal::new(
+            attempted,
+            "GRUB's programs are called grub2-* here (Fedora, RHEL, SUSE): it looks for its files \
+             in /grub2, where beadm-rs has no menu, and grub2-install of Fedora and RHEL installs \
+             nothing for UEFI",
+        )
+        .remedy(
+            "have systemd-boot or ZFSBootMenu start this machine; or make entries for what is \
+             activated by hand (grubby, grub2-mkconfig)",
+        ));
+    }
     if !grub.machine.missing.is_empty() {
         return Err(Refusal::new(
             attempted,
@@ -192,14 +208,6 @@ fn steps_of_grub(attempted: &str, grub: Option<Grub>) -> Result<(Vec<Step>, Vec<
         step.commit = true;
     }
     Ok((prepare, install))
-}
-
-fn mark(survey: &Survey, key: &str, text: String) -> SyncOp {
-    SyncOp::Mark {
-        object: survey.beroot.to_string(),
-        key: key.to_owned(),
-        text,
-    }
 }
 
 /// `zfs set canmount=noauto` neither mounts nor unmounts (`zfs_prop_set_list_flags`

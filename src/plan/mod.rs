@@ -2,8 +2,11 @@
 //! process, reads a file or asks the clock.
 //!
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
-//!   [`rollback`], [`snapshot`], [`label`], [`init`]: one per request.
+//!   [`rollback`], [`snapshot`], [`label`], [`init`], [`share`]: one per request.
+//! - [`sync`]: files carried from one environment to another; [`files`]: which one has the
+//!   newest.
 //! - [`provisional`]: an activation on trial, or for one boot.
+//! - [`upgrade`]: the environment of an upgrade; [`prune`]: which ones go.
 //! - [`confirm`]: the end of a trial, and what a boot has to say of it.
 //! - [`recover`]: what to do about an operation that did not end.
 //! - [`graph`]: what promotions do to who hangs on whom.
@@ -15,16 +18,21 @@ mod conditions;
 pub mod confirm;
 pub mod create;
 pub mod destroy;
+pub mod files;
 pub mod graph;
 pub mod init;
 pub mod label;
 pub mod provisional;
+pub mod prune;
 mod record;
 pub mod recover;
 pub mod rename;
 pub mod rollback;
 pub mod run;
+pub mod share;
 pub mod snapshot;
+pub mod sync;
+pub mod upgrade;
 
 use std::fmt;
 
@@ -36,10 +44,10 @@ use crate::zfs::{NameError, PoolName, SyncOp};
 
 pub use action::Action;
 use conditions::{
-    changeable, environment, finished, mounted_by_fstab, not_elsewhere, pools_of, rewritable,
-    unlocked,
+    changeable, environment, finished, loader_is_seen, mounted_by_fstab, not_elsewhere, pools_of,
+    rewritable, unlocked,
 };
-use record::{close, fits, intent_clear, intent_mark};
+use record::{close, fits, intent_clear, intent_mark, loader_record};
 
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -1,15 +1,18 @@
 //! A switch that the loader takes back by itself: on trial, or for one boot. At
 //! the level of the pool nothing moves but the records of it.
 
-use super::activate::bootable;
+use super::activate::{bootable, way_back};
+use super::share::activation::snapshotted;
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, finished, fits, intent_clear, intent_mark,
-    pools_of,
+    loader_record, pools_of,
 };
 use crate::be::BootEnvironment;
 use crate::boot::{Loader, Switch};
 use crate::intent::Undertaking;
+use crate::share::history::Deed;
 use crate::survey::Survey;
+use crate::survey::files::FILES;
 use crate::survey::trial::{FELL_BACK, TRIAL, Trial};
 use crate::zfs::{Guid, SyncOp};
 
@@ -83,10 +86,14 @@ pub(super) fn plan(
     };
     let record = Step::new("record", transact(operations)).undone_by(vec![transact(undo)]);
     plan.steps.push(record);
-    plan.steps.extend(loader.switch(survey, target.root, how)?);
+    let back = way_back(survey, target, how, Some(back.guid()));
+    plan.steps
+        .extend(loader.switch(survey, target.root, how, back)?);
     plan.notes.extend(loader.notes());
-    plan.transact("finish", &here, vec![intent_clear(survey)]);
-    Ok(plan)
+    let mut last = vec![intent_clear(survey)];
+    last.extend(loader_record(survey, loader));
+    plan.transact("finish", &here, last);
+    snapshotted(survey, plan, target, Deed::Activate)
 }
 
 /// The plan of `activate -T`.
@@ -101,7 +108,7 @@ pub fn plan_not_once(survey: &Survey, loader: &dyn Loader) -> Planned {
     };
     let attempted = "take back what boots once";
     changeable(survey, attempted, [])?;
-    let step = loader.cancel_once().ok_or_else(|| {
+    let step = loader.cancel_once(survey).ok_or_else(|| {
         Refusal::new(
             attempted,
             format!("{dataset} is set to boot once by something else than beadm-rs"),
@@ -114,8 +121,12 @@ pub fn plan_not_once(survey: &Survey, loader: &dyn Loader) -> Planned {
 
 /// The records of trials that there are: their keys and texts.
 pub(super) fn records(survey: &Survey) -> Vec<(String, String)> {
-    [TRIAL, FELL_BACK]
-        .into_iter()
+    kept(survey, &[TRIAL, FELL_BACK])
+}
+
+fn kept(survey: &Survey, keys: &[&str]) -> Vec<(String, String)> {
+    keys.iter()
+        .copied()
         .filter_map(|key| Some((key.to_owned(), survey.beroot_mark(key)?.to_owned())))
         .collect()
 }
@@ -135,7 +146,7 @@ pub(super) fn activation(
         failback: target.failback(),
         switch,
         loader: counting.then(|| survey.loader.to_owned()),
-        records: records(survey),
+        records: kept(survey, &[TRIAL, FELL_BACK, FILES]),
     };
     intent_mark(survey, undertaking)
 }

@@ -1,8 +1,9 @@
 //! The intent in a plan: set with the first change, cleared with the last.
 
 use super::{Action, Plan, Refusal, Step};
+use crate::boot::Loader;
 use crate::intent::{Intent, Undertaking, VERSION};
-use crate::survey::Survey;
+use crate::survey::{LOADER, Survey};
 use crate::zfs::{PoolName, SyncOp};
 
 /// The marker on the beroot that says what is going on.
@@ -29,6 +30,22 @@ pub(super) fn intent_clear(survey: &Survey) -> SyncOp {
     SyncOp::Unmark {
         object: survey.beroot.to_string(),
         key: "op".to_owned(),
+    }
+}
+
+/// The note of which loader has entries of these environments, where it says
+/// something else. By it a later switch knows that the loader is only not seen.
+pub(super) fn loader_record(survey: &Survey, loader: &dyn Loader) -> Option<SyncOp> {
+    let object = survey.beroot.to_string();
+    let key = LOADER.to_owned();
+    match (survey.recorded_loader(), loader.copies()) {
+        (recorded, true) if recorded != Some(loader.name()) => Some(SyncOp::Mark {
+            object,
+            key,
+            text: loader.name().to_owned(),
+        }),
+        (Some(_), false) => Some(SyncOp::Unmark { object, key }),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, mounted_by_fstab, pools_of, rewritable,
+    intent_clear, intent_mark, loader_is_seen, mounted_by_fstab, pools_of, rewritable,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, NewBeName};
@@ -22,6 +22,7 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, old: &BeName, new: &NewBeName)
     let environment = environment(survey, &attempted, old)?;
     finished(survey, &attempted, &environment)?;
     changeable(survey, &attempted, &pools_of(&environment))?;
+    loader_is_seen(survey, &attempted)?;
     // The names in its files are written after the commit point.
     rewritable(&attempted, &environment)?;
     let mut moves: Vec<(Guid, DatasetName, DatasetName)> = Vec::new();

@@ -5,13 +5,13 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::{Refusal, changeable, environment, finished, pools_of, unlocked};
 use crate::be::{BeName, BootEnvironment};
 use crate::execute::mount;
-use crate::os::inside::{Inside, Origin, Placed, Private, Surroundings};
+use crate::os::inside::{Inside, Origin, Placed, Private, SHARED, Surroundings};
 use crate::survey::Survey;
 use crate::zfs::{DatasetName, Mountpoint};
 
-/// Where loaders keep their files: what is mounted here is never the
-/// environment's own unless a dataset of it is.
-const LOADER_PLACES: [&str; 2] = ["/boot", "/efi"];
+/// Where loaders keep their files, and what all environments share: what is
+/// mounted here is never the environment's own unless a dataset of it is.
+const LOADER_PLACES: [&str; 3] = ["/boot", "/efi", SHARED];
 
 /// File systems that overlayfs does not take as a lower layer.
 const COPIED: [&str; 4] = ["vfat", "msdos", "exfat", "fat"];

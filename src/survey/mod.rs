@@ -5,10 +5,12 @@
 //! of the roots and, at the same time, one of the environments it is about;
 //! another only where those hang on something else.
 
+pub mod files;
 mod find;
 mod take;
 pub mod trial;
 
+pub use files::Files;
 pub use take::Around;
 pub use trial::{FellBack, Trial};
 
@@ -23,12 +25,17 @@ use crate::boot::{BootState, Capabilities};
 use crate::intent::{Intent, OpId, Undertaking};
 use crate::marker;
 use crate::os::{Mount, Namespace};
+use crate::share::find::Shared;
+use crate::share::record::Record;
 use crate::zfs::{
     Dataset, DatasetName, Guid, Kind, PREFIX, Pool, PoolName, Property, Snapshot, SnapshotName,
 };
 
 /// The version of what this program keeps in a pool (`org.beadm-rs:schema`).
 pub const SCHEMA: u32 = 1;
+
+/// The property that says which loader has entries of these environments.
+pub(crate) const LOADER: &str = "loader";
 
 /// How much to look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,10 +84,26 @@ pub struct Survey {
     pub capabilities: Capabilities,
     /// What the loader is called.
     pub loader: &'static str,
+    /// That it is this one is assumed, since nothing of another was found.
+    pub assumed: bool,
     /// The mounts of ZFS datasets.
     pub mounts: Vec<Mount>,
     /// The root other pools are mounted under, where one was given.
     pub altroot: Option<Utf8PathBuf>,
+    /// Where a directory was being moved into the shared dataset, or out of it: how
+    /// far that came.
+    pub moving: Option<Moving>,
+    /// What all environments share, where it was asked for and there is any.
+    pub shared: Option<Shared>,
+}
+
+/// A directory that was being moved into the shared dataset, or out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moving {
+    /// It has given way to what is there now.
+    pub switched: bool,
+    /// What is noted there.
+    pub record: Record,
 }
 
 /// Why there is no picture.
@@ -257,6 +280,12 @@ impl Survey {
         self.beroot_mark("confirmed")?.parse().ok()
     }
 
+    /// The loader with files of its own that an earlier switch was one of.
+    #[must_use]
+    pub fn recorded_loader(&self) -> Option<&str> {
+        self.beroot_mark(LOADER)
+    }
+
     /// The text of a mark on the beroot.
     pub(crate) fn beroot_mark(&self, key: &str) -> Option<&str> {
         let beroot = self.datasets.get(&self.beroot)?;
@@ -288,8 +317,10 @@ impl Survey {
     /// This program has left a record on the beroot.
     #[must_use]
     pub fn has_records(&self) -> bool {
-        ["schema", "confirmed", "op", trial::TRIAL, trial::FELL_BACK]
+        let trials = [trial::TRIAL, trial::FELL_BACK];
+        ["schema", "confirmed", "op", files::FILES]
             .into_iter()
+            .chain(trials)
             .any(|key| self.beroot_mark(key).is_some())
     }
 
@@ -319,7 +350,11 @@ impl Survey {
                 Undertaking::Activate { .. }
                 | Undertaking::Rename { .. }
                 | Undertaking::Snapshot { .. }
-                | Undertaking::DestroySnapshot { .. } => false,
+                | Undertaking::DestroySnapshot { .. }
+                | Undertaking::Restore { .. }
+                | Undertaking::Sync { .. } => false,
+                Undertaking::Share { root: moved, .. }
+                | Undertaking::Unshare { root: moved, .. } => moved == *root,
             },
             _ => false,
         }

@@ -4,13 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::Utc;
 
+use super::LOADER;
 use super::find;
-use super::{Found, Scope, Survey, SurveyError};
+use super::trial::TRIAL;
+use super::{Found, Moving, Scope, Survey, SurveyError};
 use crate::be::BeName;
+use crate::boot::command_line::is_of_copies;
+use crate::config::LoaderName;
 use crate::host::Host;
 use crate::intent::{OpId, Undertaking};
 use crate::os::Mount;
-use crate::zfs::{Dataset, DatasetName, ErrorKind, Pool, Property, SnapshotName};
+use crate::share;
+use crate::zfs::{Dataset, DatasetName, ErrorKind, PREFIX, Pool, Property, SnapshotName};
 
 /// The environments a change is about: what is looked at closely, so that a
 /// change costs the same however many others there are.
@@ -26,6 +31,8 @@ pub struct Around {
     pub properties: bool,
     /// What there is in another pool, directly below this dataset, too.
     pub elsewhere: Option<DatasetName>,
+    /// What all environments share too.
+    pub shared: bool,
 }
 
 impl Around {
@@ -120,11 +127,24 @@ impl Start {
         datasets: BTreeMap<DatasetName, Dataset>,
         mounts: Vec<Mount>,
     ) -> Result<Survey, SurveyError> {
+        let mut datasets = datasets;
         if !datasets.contains_key(&self.beroot) {
             return Err(SurveyError::NoBeroot(format!(
                 "there is no dataset {}; name the parent of the boot environments with -r",
                 self.beroot
             )));
+        }
+        let assumed = !host.loader.copies() && host.config.boot.loader == LoaderName::Auto;
+        // The listing does not ask for it: it matters only where a loader that has
+        // entries of its own may be there and is not seen.
+        let beroot = datasets.get(&self.beroot);
+        if assumed && beroot.is_some_and(|beroot| may_be_unseen(host, beroot)) {
+            let name = format!("{PREFIX}{LOADER}");
+            let noted = host.zfs.effective(&self.beroot, &[&name])?;
+            let noted = noted.get(&self.beroot).into_iter().flatten().next();
+            if let (Some(noted), Some(beroot)) = (noted, datasets.get_mut(&self.beroot)) {
+                beroot.marks.insert(LOADER.to_owned(), noted.value.clone());
+            }
         }
         Ok(Survey {
             now: Utc::now(),
@@ -132,6 +152,7 @@ impl Start {
             boot: host.loader.state(&self.beroot, &self.pools),
             capabilities: host.loader.capabilities(),
             loader: host.loader.name(),
+            assumed,
             running: self
                 .root
                 .filter(|root| root.parent().as_ref() == Some(&self.beroot)),
@@ -143,6 +164,8 @@ impl Start {
                 .collect(),
             properties: BTreeMap::new(),
             altroot: host.altroot.clone(),
+            moving: None,
+            shared: None,
             boot_roots: self
                 .boots
                 .into_iter()
@@ -153,6 +176,16 @@ impl Start {
         })
     }
 }
+/// Whether a loader with entries of its own may be there although nothing of it is
+/// seen: its partition is not mounted, and without their modules the kernel reads
+/// neither that nor the firmware's variables. Only such a loader counts tries.
+fn may_be_unseen(host: &Host, beroot: &Dataset) -> bool {
+    host.altroot.is_some()
+        || beroot.marks.contains_key(TRIAL)
+        || host.platform.variable("LoaderInfo").is_some()
+        || is_of_copies(&host.platform.facts().command_line)
+}
+
 impl Survey {
     /// Takes the picture of everything.
     ///
@@ -170,6 +203,10 @@ impl Survey {
         let mounts = host.platform.mounts(scope >= Scope::Change)?;
         let mut survey = start.finish(host, datasets, mounts)?;
         survey.add_unfinished_copy(host, scope)?;
+        if scope >= Scope::Change {
+            survey.add_unfinished_move(host)?;
+            survey.add_unfinished_activation(host)?;
+        }
         Ok(survey)
     }
 
@@ -197,6 +234,13 @@ impl Survey {
         let trees = start.trees(host, around);
         let mut roots = start.roots();
         roots.extend(around.elsewhere.clone());
+        // In the same listing: a machine without one pays nothing for it.
+        let shares = if around.shared {
+            share::find::candidates(&start.pools, &start.beroot)
+        } else {
+            Vec::new()
+        };
+        roots.extend(shares.iter().cloned());
         let (roots, close, properties) = std::thread::scope(|scope| {
             let roots = scope.spawn(|| host.zfs.children(&roots));
             let properties = scope.spawn(|| {
@@ -208,6 +252,8 @@ impl Survey {
         });
         let told = |error| Start::explain(&start.pools, error);
         let mut datasets = index(roots.map_err(told)?);
+        let is_there = shares.iter().any(|share| datasets.contains_key(share));
+        datasets.retain(|name, _| !shares.iter().any(|share| name.is_within(share)));
         let close = index(close.map_err(told)?);
         let complete = close.keys().cloned().collect();
         datasets.extend(close);
@@ -216,6 +262,8 @@ impl Survey {
         let mut survey = start.finish(host, datasets, mounts)?;
         if survey.intent().is_some() {
             survey = Self::take(host, Scope::Change)?;
+        } else if around.shared && (is_there || share::find::mounted(&survey).is_some()) {
+            survey.shared = share::find::shared(host, &survey)?;
         }
         survey.properties = properties?;
         Ok(survey)
@@ -250,6 +298,48 @@ impl Survey {
             self.datasets
                 .extend(index(host.zfs.tree(&[root], scope >= Scope::Listing)?));
         }
+        Ok(())
+    }
+}
+
+impl Survey {
+    /// What an activation that did not end may have taken snapshots of.
+    fn add_unfinished_activation(&mut self, host: &Host) -> Result<(), SurveyError> {
+        if let Some(Found::Intent(intent)) = self.intent()
+            && let Undertaking::Activate { .. } = intent.undertaking
+        {
+            self.shared = share::find::shared(host, self)?;
+        }
+        Ok(())
+    }
+
+    /// How far a move into the shared dataset or out of it came, which files tell.
+    fn add_unfinished_move(&mut self, host: &Host) -> Result<(), SurveyError> {
+        let Some(Found::Intent(intent)) = self.intent() else {
+            return Ok(());
+        };
+        let (place, copied) = match intent.undertaking {
+            Undertaking::Share { place, .. } => (place, None),
+            Undertaking::Unshare { place, copied, .. } => (place, Some(copied)),
+            _ => return Ok(()),
+        };
+        let share = host.zfs.tree(std::slice::from_ref(&place.share), false)?;
+        let Some(dataset) = share.iter().find(|found| found.name == place.share) else {
+            return Ok(());
+        };
+        let Ok(record) = share::find::record(host, dataset) else {
+            return Ok(());
+        };
+        // An environment that is gone tells nothing; recovery says what to do.
+        let switched = match copied {
+            None => share::change::is_switched(host, &place, intent.id).ok(),
+            Some(false) => Some(false),
+            Some(true) => share::change::is_returned(host, &place, intent.id).ok(),
+        };
+        self.moving = switched.map(|switched| Moving {
+            switched,
+            record: record.unwrap_or_default(),
+        });
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Survey;
+use super::files::{FILES, Files};
 use crate::zfs::{Guid, PREFIX};
 
 /// The version of both records that this program writes and reads.
@@ -44,7 +45,8 @@ pub struct FellBack {
     pub target: Guid,
     /// What it was called then; it may be gone.
     pub name: String,
-    /// How many boots it was given.
+    /// How many boots it was given; while it is still tried, which of them this is
+    /// about.
     pub tries: u32,
     /// When that was noticed.
     pub when: DateTime<Utc>,
@@ -71,7 +73,7 @@ struct Versioned<'a, T> {
     record: &'a T,
 }
 
-fn encode<T: Serialize>(record: &T) -> String {
+pub(super) fn encode<T: Serialize>(record: &T) -> String {
     let version = VERSION;
     // Plain data without maps: serialising it cannot fail.
     let text = serde_json::to_string(&Versioned { version, record }).unwrap_or_default();
@@ -87,7 +89,7 @@ fn encode<T: Serialize>(record: &T) -> String {
         })
 }
 
-fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Unread> {
+pub(super) fn decode<T: DeserializeOwned>(text: &str) -> Result<T, Unread> {
     let damaged = |error: &dyn fmt::Display| Unread::Damaged(error.to_string());
     let mut fields: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(text).map_err(|error| damaged(&error))?;
@@ -140,6 +142,7 @@ pub fn is_damaged(key: &str, text: &str) -> bool {
     let unread = match key {
         TRIAL => Trial::decode(text).err(),
         FELL_BACK => FellBack::decode(text).err(),
+        FILES => Files::decode(text).err(),
         _ => None,
     };
     matches!(unread, Some(Unread::Damaged(_)))
@@ -174,7 +177,7 @@ impl Survey {
         self.record(FELL_BACK, FellBack::decode)
     }
 
-    fn record<T>(
+    pub(super) fn record<T>(
         &self,
         key: &'static str,
         decode: impl FnOnce(&str) -> Result<T, Unread>,

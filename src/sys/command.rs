@@ -175,10 +175,13 @@ const KEPT: [&str; 17] = [
     "DEBIAN_PRIORITY",
 ];
 
+/// The variable that keeps the hooks of package managers from making an environment.
+pub const SKIP: &str = "BEADM_SKIP";
+
 /// What it is told: that systemd is not to be talked to, that an ESP is one
 /// although it is no FAT on a disk (systemd's docs/ENVIRONMENT.md), and that
 /// dracut cannot make device files.
-const TOLD: [(&str, &str); 8] = [
+const TOLD: [(&str, &str); 9] = [
     ("HOME", "/root"),
     ("USER", "root"),
     ("LOGNAME", "root"),
@@ -187,6 +190,8 @@ const TOLD: [(&str, &str); 8] = [
     ("SYSTEMD_RELAX_ESP_CHECKS", "1"),
     ("SYSTEMD_RELAX_XBOOTLDR_CHECKS", "1"),
     ("DRACUT_NO_MKNOD", "1"),
+    // This program's own hooks: what is changed here is no running system.
+    (SKIP, "1"),
 ];
 
 /// A copy of this program in memory that nobody can change any more. What runs

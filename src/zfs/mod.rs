@@ -248,7 +248,7 @@ pub struct Snapshot {
 ///
 /// `description` stands last: it is the one whose value a person writes, and in
 /// a tab-separated listing the last column may hold anything.
-pub const SURVEYED: [&str; 9] = [
+pub const SURVEYED: [&str; 10] = [
     "op",
     "confirmed",
     "failback",
@@ -257,6 +257,7 @@ pub const SURVEYED: [&str; 9] = [
     "schema",
     "trial",
     "fell-back",
+    "files",
     "description",
 ];
 

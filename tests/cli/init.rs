@@ -279,6 +279,20 @@ fn grub_is_moved_out_of_the_environments() {
 }
 
 #[test]
+fn grub_by_other_names_is_refused_by_name() {
+    let machine = by_grub();
+    machine.with_files("rpool/ROOT/debian", |root| {
+        root.create_dir_all("usr/sbin")?;
+        root.write("usr/sbin/grub2-install", "")
+    });
+    Transcript::on(machine)
+        .run("init -n")
+        .run("init")
+        .run("init")
+        .is("init-grub2");
+}
+
+#[test]
 fn grub_that_cannot_be_moved_is_told_and_then_refused() {
     Transcript::on(by_grub())
         .then("There is no partition for it.", |machine| {

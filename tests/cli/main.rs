@@ -11,17 +11,23 @@
 )]
 
 mod around;
+mod carried;
 mod changes;
 mod checks;
 mod diff;
+mod failback;
 mod grub;
 mod init;
+mod labelled;
 mod listing;
 mod machine;
 mod names;
 mod redact;
 mod refusals;
 mod run;
+mod share;
+mod sync;
 mod transcript;
 mod trials;
 mod unfinished;
+mod upgrades;

@@ -64,7 +64,10 @@ impl Redactions {
         const FRACTION: &str = "0000-00-00T00:00:00.";
         const SECONDS: &str = "0000-00-00 00:00:00Z";
         const MINUTES: &str = "0000-00-00 00:00";
+        const DAY: &str = "0000-00-00";
+        const COMPACT: &str = "00000000T000000.000Z";
         const ID: &str = "xxxxxxxxxxxxxxxx";
+        const ASIDE: &str = ".beadm-rs-xxxxxxxx";
         let bytes = text.as_bytes();
         let take = |pattern: &str| text[..pattern.len()].to_owned();
         if looks_like(bytes, STAMP) {
@@ -78,10 +81,16 @@ impl Redactions {
             let end = text.find('Z').map_or(text.len(), |at| at + 1);
             return (end, "YYYY-MM-DDThh:mm:ssZ".to_owned());
         }
+        if looks_like(bytes, ASIDE) {
+            let number = self.number("aside", &take(ASIDE));
+            return (ASIDE.len(), format!(".beadm-rs-{number:08}"));
+        }
         for (pattern, shown) in [
             (RFC, "YYYY-MM-DDThh:mm:ssZ"),
             (SECONDS, "YYYY-MM-DD hh:mm:ssZ"),
             (MINUTES, "YYYY-MM-DD hh:mm"),
+            (DAY, "YYYY-MM-DD"),
+            (COMPACT, "YYYYMMDDThhmmssZ"),
         ] {
             if looks_like(bytes, pattern) {
                 return (pattern.len(), shown.to_owned());

@@ -16,6 +16,9 @@ pub struct Transcript {
     redactions: Redactions,
 }
 
+/// Stands for the day in a command line: that is in names the program makes up.
+const TODAY: &str = "YYYY-MM-DD";
+
 /// The program with nothing of this process's environment.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_beadm-rs"));
@@ -79,8 +82,11 @@ impl Transcript {
     pub fn output(&mut self, line: &str) -> Output {
         let mut command = program();
         command.arg("--sim").arg(self.machine.directory());
+        let today = chrono::Utc::now().format("%Y-%m-%d").to_string();
         command.args(words(
-            &line.replace("SCRATCH", self.machine.scratch.as_str()),
+            &line
+                .replace("SCRATCH", self.machine.scratch.as_str())
+                .replace(TODAY, &today),
         ));
         let output = command.output().unwrap();
         let _ = writeln!(self.text, "$ beadm-rs {line}");
@@ -101,6 +107,13 @@ impl Transcript {
         output
     }
 
+    /// Types a command line of which nothing is told; whether it succeeded.
+    pub fn silently(&mut self, line: &str) -> bool {
+        let mut command = program();
+        command.arg("--sim").arg(self.machine.directory());
+        command.args(words(line)).output().unwrap().status.success()
+    }
+
     /// Something happens to the machine.
     pub fn then(&mut self, what: &str, work: impl FnOnce(&Machine)) -> &mut Self {
         work(&self.machine);
@@ -110,7 +123,9 @@ impl Transcript {
     /// Starts the machine again.
     pub fn reboot(&mut self) -> &mut Self {
         let into = self.machine.sim.reboot().unwrap();
-        self.note(&format!("The machine starts again, into {into}."))
+        let told = format!("The machine starts again, into {into}.");
+        let told = self.redactions.apply(&told);
+        self.note(&told)
     }
 
     /// The whole text is that of the file.

@@ -170,7 +170,7 @@ fn programs_of_a_simulated_machine_are_not_run() {
 
 /// The machine is one that systemd-boot starts; debian has an entry of somebody
 /// else's, and the unit that confirms.
-fn with_systemd_boot() -> Machine {
+pub fn with_systemd_boot() -> Machine {
     let machine = Machine::with_one_pool();
     let write = |path: &str, text: &str| {
         let path = machine.directory().join(path);
@@ -214,7 +214,7 @@ fn program() -> Vec<u8> {
 
 /// systemd-boot starts the entry that is on trial, and counts; or, where no try
 /// is left, debian's.
-fn systemd_boot_starts(machine: &Machine) {
+pub fn systemd_boot_starts(machine: &Machine) {
     let entries = machine.directory().join("esp/loader/entries");
     let counted = entries.read_dir_utf8().unwrap().find_map(|entry| {
         let file = entry.unwrap().file_name().to_owned();
@@ -261,6 +261,8 @@ fn with_systemd_boot_a_trial_is_counted_and_confirmed() {
         .run("status")
         .run("list --tree")
         .run("failback")
+        .run("status")
+        .run("activate -t new")
         .run("status")
         .is("trial-systemd-boot-confirmed");
 }
@@ -344,10 +346,19 @@ fn what_is_done_on_one_partition_is_done_on_its_mirrors() {
     same(&transcript.machine, "an activation");
     // The loader counts on the one it was started from.
     systemd_boot_starts(&transcript.machine);
-    for line in ["boot", "confirm", "failback", "rename new newer"] {
+    let back = second.join("loader/entries/beadm-rs-failback.conf");
+    for (line, fails_back) in [
+        ("boot", false),
+        ("confirm", false),
+        ("failback", false),
+        ("activate --no-trial new", true),
+        ("failback", false),
+        ("rename new newer", false),
+    ] {
         let output = transcript.output(line);
         assert_eq!(output.status.code(), Some(0), "{line}: {output:?}");
         same(&transcript.machine, line);
+        assert_eq!(back.exists(), fails_back, "{line}");
     }
     boots(&transcript.machine, "debian");
     let output = transcript.output("destroy -y newer");

@@ -94,8 +94,11 @@ fn survey(look: &Look, beroot: &DatasetName) -> Survey {
             once: false,
         },
         loader: "the pool's bootfs",
+        assumed: false,
         mounts: Vec::new(),
         altroot: None,
+        moving: None,
+        shared: None,
     }
 }
 

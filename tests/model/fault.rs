@@ -224,4 +224,20 @@ impl Platform for Faulty {
     fn lock_holder(&self) -> Option<String> {
         self.sim.lock_holder()
     }
+
+    fn lock_upgrade(&self, purpose: &str) -> os::Result<Lock> {
+        self.sim.lock_upgrade(purpose)
+    }
+
+    fn upgrade_holder(&self) -> Option<String> {
+        self.sim.upgrade_holder()
+    }
+
+    fn new_log(&self, name: &str) -> os::Result<(Utf8PathBuf, std::fs::File)> {
+        self.sim.new_log(name)
+    }
+
+    fn volatile(&self, name: &str) -> os::Result<Utf8PathBuf> {
+        self.sim.volatile(name)
+    }
 }

@@ -8,12 +8,13 @@ use super::properties;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 20] = [
+const TARGETS: [Target; 24] = [
     ("fstab", properties::fstab),
     ("grub_block", properties::grub_block),
     ("grub_menu", properties::grub_menu),
     ("holds", properties::holds),
     ("intent", properties::intent),
+    ("label", properties::label),
     ("list_cache", properties::list_cache),
     ("marker", properties::marker),
     ("mountinfo", properties::mountinfo),
@@ -25,6 +26,9 @@ const TARGETS: [Target; 20] = [
     ("send_size", properties::send_size),
     ("settable", properties::settable),
     ("sim_state", sim_state),
+    ("sync_append", properties::sync_append),
+    ("sync_records", properties::sync_records),
+    ("synclist", properties::synclist),
     ("tree", properties::tree),
     ("tree_values", properties::tree_values),
     ("trial", properties::trial),

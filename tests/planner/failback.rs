@@ -1,6 +1,6 @@
 //! What is recorded at an activation, and where failback leads.
 
-use beadm_rs::boot::Bootfs;
+use beadm_rs::boot::{Bootfs, Switch};
 use beadm_rs::plan::activate;
 
 use super::made::{Made, operations, refusal};
@@ -125,4 +125,35 @@ fn on_a_rescue_system_what_is_last_good_is_recorded() {
         records(&activated(&made, "b")),
         [format!("mark rpool/ROOT/b failback={c}")]
     );
+}
+
+/// Where `failback` leads after a switch to an environment, by its name.
+fn back(made: &Made, name: &str, switch: Switch, record: Option<&str>) -> Option<String> {
+    let target = made.survey.environment(&name.parse().unwrap()).unwrap();
+    let record = record.map(|name| {
+        let found = made.survey.environment(&name.parse().unwrap());
+        found.unwrap().guid()
+    });
+    let guid = activate::way_back(&made.survey, &target, switch, record)?;
+    let found = made.survey.environment_with(guid).unwrap();
+    Some(found.name().to_owned())
+}
+
+#[test]
+fn the_way_back_after_a_switch_is_what_it_records_or_what_was_recorded_before() {
+    let mut made = three();
+    let some = |name: &str| Some(name.to_owned());
+    let trial = Switch::Trial { tries: 3 };
+    for switch in [Switch::Good, trial] {
+        assert_eq!(back(&made, "b", switch, Some("c")), some("c"));
+        assert_eq!(back(&made, "b", switch, None), some("a"));
+        assert_eq!(back(&made, "a", switch, None), None);
+        assert_eq!(back(&made, "a", switch, Some("a")), None);
+    }
+    // What boots once changes nothing about it.
+    assert_eq!(back(&made, "a", Switch::Once, None), some("b"));
+    assert_eq!(back(&made, "b", Switch::Once, Some("a")), some("b"));
+    // Nothing leads to what is gone.
+    made.mark("rpool/ROOT/b", "failback", 1);
+    assert_eq!(back(&made, "b", Switch::Good, None), None);
 }

@@ -100,6 +100,7 @@ fn grub() -> Grub {
             },
             missing: Vec::new(),
             bound: false,
+            elsewhere: false,
         },
     }
 }

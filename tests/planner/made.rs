@@ -41,8 +41,11 @@ impl Made {
                     once: false,
                 },
                 loader: "the pool's bootfs",
+                assumed: false,
                 mounts: Vec::new(),
                 altroot: None,
+                moving: None,
+                shared: None,
             },
             last: 100,
         };

@@ -9,12 +9,16 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod carried;
 mod failback;
 mod init;
 mod limits;
 mod made;
 mod promotions;
+mod pruned;
 mod recovered;
 mod refused;
 mod space;
+mod sync;
 mod trials;
+mod upgraded;

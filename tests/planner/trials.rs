@@ -4,7 +4,7 @@ use beadm_rs::boot::{BootState, Capabilities, Loader, Switch, TrialEntry};
 use beadm_rs::plan::{Action, Plan, Planned, Refusal, Step, confirm};
 use beadm_rs::survey::Survey;
 use beadm_rs::survey::trial::{FellBack, Trial};
-use beadm_rs::zfs::{Dataset, DatasetName, Pool, SyncOp};
+use beadm_rs::zfs::{Dataset, DatasetName, Guid, Pool, SyncOp};
 
 use super::made::{Made, dataset, operations, refusal};
 
@@ -44,7 +44,13 @@ impl Loader for Counting {
         BootState::default()
     }
 
-    fn stage(&self, _: &Survey, target: &Dataset, switch: Switch) -> Result<Vec<Step>, Refusal> {
+    fn stage(
+        &self,
+        _: &Survey,
+        target: &Dataset,
+        switch: Switch,
+        _: Option<Guid>,
+    ) -> Result<Vec<Step>, Refusal> {
         assert_eq!(switch, Switch::Good);
         Ok(vec![self.step("stage", target)?])
     }
@@ -54,11 +60,11 @@ impl Loader for Counting {
         Ok(self.step("commit", target)?.commits())
     }
 
-    fn confirm(&self, _: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal> {
+    fn confirm(&self, _: &Survey, target: &Dataset, _: Option<Guid>) -> Result<Vec<Step>, Refusal> {
         Ok(vec![self.step("bless", target)?.commits()])
     }
 
-    fn after(&self, _: &Survey, target: &Dataset, _: Switch) -> Vec<Step> {
+    fn after(&self, _: &Survey, target: &Dataset, _: Switch, _: Option<Guid>) -> Vec<Step> {
         self.step("after", target).into_iter().collect()
     }
 }
@@ -302,4 +308,51 @@ fn what_a_health_check_noted_about_this_trial_is_told() {
     note.target = made.guid("rpool/ROOT/old");
     made.mark("rpool/ROOT", "fell-back", note.encode());
     assert_eq!(recorded(&noticed(&made).unwrap()).why, plain);
+}
+
+#[test]
+fn a_boot_notes_which_try_it_is() {
+    let mut made = tried("new", Some(1));
+    let plan = noticed(&made).unwrap();
+    assert_eq!(steps(&plan), ["note"]);
+    let note = recorded(&plan);
+    assert_eq!(
+        (note.tries, note.why.as_str()),
+        (2, "it came as far as its services")
+    );
+    // Once is enough; and what a health check said of this try stays.
+    made.mark("rpool/ROOT", "fell-back", note.encode());
+    assert_eq!(noticed(&made).unwrap().steps, []);
+    let failed = confirm::plan_failed(&made.survey, &LOADER, "it smells").unwrap();
+    assert_eq!(recorded(&failed).tries, 2);
+    made.mark("rpool/ROOT", "fell-back", recorded(&failed).encode());
+    assert_eq!(noticed(&made).unwrap().steps, []);
+    // The next one is another.
+    made.survey.boot.trial.as_mut().unwrap().tries_done = 3;
+    assert_eq!(recorded(&noticed(&made).unwrap()).tries, 3);
+    // What cannot be noted keeps no machine from booting.
+    made.pool("rpool").readonly = true;
+    assert_eq!(noticed(&made).unwrap().steps, []);
+    assert_eq!(noticed(&tried("new", None)).unwrap().steps, []);
+}
+
+#[test]
+fn how_far_the_tries_came_is_told() {
+    let mut made = tried("new", Some(2));
+    let first = recorded(&noticed(&made).unwrap());
+    made.survey.boot.trial.as_mut().unwrap().tries_done = 3;
+    let last = recorded(&noticed(&made).unwrap());
+    for (note, told) in [
+        (
+            first,
+            "at try 1 it came as far as its services, and none after it came as far",
+        ),
+        (last, "at the last one it came as far as its services"),
+    ] {
+        let mut made = tried("old", Some(0));
+        made.mark("rpool/ROOT", "fell-back", note.encode());
+        let record = recorded(&noticed(&made).unwrap());
+        let plain = "its 3 tries were used up and it was not confirmed";
+        assert_eq!((record.tries, record.why), (3, format!("{plain}; {told}")));
+    }
 }

@@ -1,10 +1,10 @@
 //! The engine itself: the channel program, its guards, its errors.
 
 use beadm_rs::zfs::cli::Cli;
-use beadm_rs::zfs::{DatasetName, ErrorKind, Guard, Guid, PoolName, SyncOp, Zfs as _};
+use beadm_rs::zfs::{DatasetName, ErrorKind, Guard, Guid, PoolName, SyncOp, Zfs as _, parse};
 
 use crate::machine::Machine;
-use crate::ran::sh;
+use crate::ran::{sh, try_sh};
 
 fn dataset(machine: &Machine, below: &str) -> DatasetName {
     machine.name(below).parse().unwrap()
@@ -196,4 +196,21 @@ fn what_came_to_be_meanwhile_stops_a_transaction_before_it_begins() {
     sh("zfs", &["destroy", &clone]);
     zfs.transact(&pool, &back).unwrap();
     zfs.transact(&pool, &away[1..]).unwrap();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn the_kernel_and_zfs_agree_on_what_can_be_set() {
+    let zfs = Cli::new().unwrap();
+    let told = zfs.settable().unwrap();
+    let usage = parse::settable(&try_sh("zfs", &["get"]).stderr);
+    let missing: Vec<_> = usage.iter().filter(|name| !told.contains(name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // A key's, which the kernel's table does not tell apart, and no clone is given.
+    let more: Vec<_> = told.iter().filter(|name| !usage.contains(name)).collect();
+    let keys = ["keyformat", "pbkdf2iters"];
+    assert!(
+        more.iter().all(|name| keys.contains(&name.as_str())),
+        "{more:?}"
+    );
 }

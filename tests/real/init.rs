@@ -236,6 +236,8 @@ impl System {
             lines
                 .into_iter()
                 .filter(|line| !line.contains("\tbootfs\t"))
+                // A switch notes which environment has the newest files.
+                .filter(|line| !line.contains("\torg.beadm-rs:files\t"))
                 .collect()
         };
         let before = set(self.settings());

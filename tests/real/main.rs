@@ -20,6 +20,7 @@ mod recorded;
 mod replay;
 
 mod blocked;
+mod carried;
 mod check;
 mod concurrency;
 mod contents;
@@ -47,7 +48,10 @@ mod records;
 mod rename;
 mod rollback;
 mod run;
+mod share;
+mod share_ends;
 mod streams;
+mod sync;
 mod tally;
 mod tools;
 mod trial;

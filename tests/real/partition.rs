@@ -141,6 +141,7 @@ impl Kind {
                         .unwrap()
                         .map(|entry| entry.unwrap().path())
                         .filter(|path| path.extension().is_some_and(|end| end == "conf"))
+                        .filter(|path| !path.ends_with(FAILBACK))
                         .map(|path| fs::read_to_string(path).unwrap())
                         .filter(|text| text.split_whitespace().any(|word| word == named))
                         .map(|text| (field(&text, "version").parse().unwrap(), text))
@@ -188,9 +189,19 @@ impl Kind {
             .images_of(partition, &next)
             .map(|path| fs::read(&path).unwrap());
         assert!(found == *images, "the copies of {name} are not whole");
+        if let Ok(text) = fs::read_to_string(partition.join("loader/entries").join(FAILBACK)) {
+            let is_of = |name: &str| text.contains(&format!("ROOT/{name} "));
+            let (name, images) = kernels.iter().find(|(name, _)| is_of(name)).unwrap();
+            let found = ["linux", "initrd"].map(|key| partition.join(field(&text, key)));
+            let found = found.map(|path| fs::read(&path).unwrap());
+            assert!(found == *images, "failing back starts no whole {name}");
+        }
         (*name).to_owned()
     }
 }
+
+/// systemd-boot's entry that fails back.
+const FAILBACK: &str = "beadm-rs-failback.conf";
 
 /// The last value of a key of an entry, without its leading slash.
 fn field<'a>(text: &'a str, key: &str) -> &'a str {

@@ -383,7 +383,8 @@ fn the_loaders_files_of_the_machine_stay_as_they_are_byte_for_byte() {
                 mkdir /boot/efi/EFI/new; echo n > /boot/efi/EFI/new/n; echo same > /dev/null";
     let ran = script(&machine, text).succeeds();
     assert_eq!(ran.stdout, "menu\nloader\n");
-    let begin = "beadm-rs: thrown away, since the loader's files were private copies:\n";
+    let begin =
+        "beadm-rs: thrown away, since the loader's files and /var/share were private copies:\n";
     let (_, told) = ran.stderr.split_once(begin).unwrap();
     assert_eq!(
         told,

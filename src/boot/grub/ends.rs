@@ -3,13 +3,16 @@
 
 use super::Grub;
 use super::block::Block;
-use super::steps::kept;
+use super::menu::Menu;
+use super::picture::Picture;
+use super::steps::{kept, switched};
 use crate::boot::command_line::with_root;
 use crate::boot::copies::{bootfs, may_be_renamed};
 use crate::boot::{Forgotten, Loader as _, Switch};
+use crate::plan::activate::failback_target;
 use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
-use crate::zfs::{Dataset, DatasetName};
+use crate::zfs::{Dataset, DatasetName, Guid};
 
 impl Grub {
     pub(super) fn afterwards(
@@ -31,16 +34,54 @@ impl Grub {
             .and_then(|(target, switch)| bootfs(survey, target, switch))
             .into_iter()
             .collect();
-        if let Ok(picture) = self.picture() {
-            steps.extend(picture.store.sweep("tidy", picture.orphans()));
+        let Ok(picture) = self.picture() else {
+            return steps;
+        };
+        let led = done.map(|(target, switch)| Self::followed(survey, &picture, target, switch));
+        match led {
+            // What cannot be written is left as it is: it boots what it says.
+            Some(Ok((led, number, menu))) if !led.is_empty() => {
+                steps.extend(led);
+                let files = picture.leftovers(number, &menu);
+                steps.extend(picture.store.sweep("tidy", files));
+            }
+            _ => steps.extend(picture.store.sweep("tidy", picture.orphans())),
         }
         steps
+    }
+
+    /// The steps after which block and menu are what the switch that is done makes
+    /// of them. Where its target booted already, it counts as done before its
+    /// commit: the pool's records are those after it, and these here are not.
+    fn followed(
+        survey: &Survey,
+        picture: &Picture,
+        target: &Dataset,
+        switch: Switch,
+    ) -> Result<(Vec<Step>, u64, Menu), Refusal> {
+        let attempted = "follow what was activated";
+        let mut block = picture.block.clone();
+        if switch == Switch::Good && picture.menu.of(target.guid).is_some() {
+            block = switched(&block, block.menu, target.guid, switch);
+        }
+        let back = failback_target(survey).ok().map(|back| back.guid());
+        let menu = picture.menu.clone().leading_back_to(back);
+        let mut steps = Vec::new();
+        if menu != picture.menu {
+            block.menu = picture.next();
+            steps.push(Self::stage_menu(picture, block.menu, &menu, attempted)?);
+        }
+        if block != picture.block {
+            steps.push(Self::change_block("follow", picture, &block, attempted)?);
+        }
+        Ok((steps, block.menu, menu))
     }
 
     pub(super) fn confirmed(
         &self,
         survey: &Survey,
         target: &Dataset,
+        back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
         let attempted = format!("confirm {}", target.name.leaf());
         let picture = self.changeable(&attempted)?;
@@ -53,10 +94,16 @@ impl Grub {
             );
         }
         let mut steps = Vec::new();
-        let block = Block {
+        let mut block = Block {
             good: Some(target.guid),
             ..picture.block.clone().without_trial()
         };
+        let menu = picture.menu.clone().leading_back_to(back);
+        if menu != picture.menu {
+            // The menu there is stays until the next switch: this may be taken back.
+            block.menu = picture.next();
+            steps.push(Self::stage_menu(&picture, block.menu, &menu, &attempted)?);
+        }
         if block != picture.block {
             let step = Self::change_block("confirm-entry", &picture, &block, &attempted)?;
             steps.push(step);
@@ -86,6 +133,8 @@ impl Grub {
         block.once = block.once.filter(|once| Some(*once) != guid);
         let mut menu = kept(survey, &picture.menu, &block);
         menu.entries.retain(|entry| entry.guid != gone.guid);
+        let back = menu.failback;
+        let menu = menu.leading_back_to(back);
         let attempted = "forget it";
         let steps = [
             Self::stage_menu(&picture, number, &menu, attempted),

@@ -47,6 +47,8 @@ pub struct Provisional {
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     version: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failback: Option<Guid>,
 }
 
 /// A menu.
@@ -54,6 +56,8 @@ struct Head {
 pub struct Menu {
     /// Its environments, in the order they are shown.
     pub entries: Vec<Entry>,
+    /// The one of them that one more entry fails back to.
+    pub failback: Option<Guid>,
 }
 
 /// Why a file is no menu.
@@ -123,7 +127,10 @@ impl Menu {
         if head.version != VERSION {
             return Err(MenuError::Version(head.version));
         }
-        let mut menu = Self::default();
+        let mut menu = Self {
+            failback: head.failback,
+            ..Self::default()
+        };
         for (record, line) in records {
             let entry: Entry = serde_json::from_str(record).map_err(failed(line))?;
             let foreign = |path: &str| MenuError::Foreign {
@@ -149,15 +156,26 @@ impl Menu {
     /// # Errors
     /// None that is known: what a menu is made of can be written as JSON.
     pub fn text(&self) -> Result<String, serde_json::Error> {
-        let head = serde_json::to_string(&Head { version: VERSION })?;
+        let head = serde_json::to_string(&Head {
+            version: VERSION,
+            failback: self.failback,
+        })?;
         let mut text = format!(
             "# Made by beadm-rs, which makes another one at each change.\n{RECORD}{head}\n"
         );
         for entry in &self.entries {
             text.push_str(&format!("{RECORD}{}\n", serde_json::to_string(entry)?));
         }
-        text.push_str(&script::text(&self.entries));
+        text.push_str(&script::text(self));
         Ok(text)
+    }
+
+    /// The menu whose entry that fails back leads to an environment, where that
+    /// has an entry of its own, and so its copies.
+    #[must_use]
+    pub fn leading_back_to(self, guid: Option<Guid>) -> Self {
+        let failback = guid.filter(|guid| self.of(*guid).is_some());
+        Self { failback, ..self }
     }
 
     /// An environment's entry.
@@ -194,15 +212,40 @@ pub(super) mod tests {
             vec![entry(1, "debian", false)],
             vec![entry(1, "debian", false), entry(2, "new", true)],
         ] {
-            let menu = Menu { entries };
+            let menu = Menu {
+                entries,
+                failback: Some(Guid(1)),
+            };
             assert_eq!(Menu::parse(&menu.text().unwrap()).unwrap(), menu);
         }
+    }
+
+    /// What wrote such menus takes a head that says more for one of its own.
+    #[test]
+    fn a_menu_without_an_entry_that_fails_back_is_read_and_has_none() {
+        let menu = Menu {
+            entries: vec![entry(1, "debian", false)],
+            failback: None,
+        };
+        let text = menu.text().unwrap();
+        assert!(text.contains("\n# beadm-rs: {\"version\":1}\n"), "{text}");
+        assert!(!text.contains("failback"), "{text}");
+        assert_eq!(Menu::parse(&text).unwrap(), menu);
+        // One that leads to what is not in the menu is not shown.
+        let text = menu.clone().leading_back_to(Some(Guid(2))).text().unwrap();
+        assert!(!text.contains("failback"), "{text}");
+        let text = menu.leading_back_to(Some(Guid(1))).text().unwrap();
+        assert!(
+            text.contains("\n# beadm-rs: {\"version\":1,\"failback\":\"1\"}\n"),
+            "{text}"
+        );
     }
 
     #[test]
     fn what_is_no_menu_is_told() {
         let menu = Menu {
             entries: vec![entry(1, "debian", true)],
+            failback: None,
         };
         let told = |from: &str, to: &str| {
             let text = menu.text().unwrap().replacen(from, to, 1);
@@ -254,7 +297,10 @@ pub(super) mod tests {
             odd.title = title;
             odd.options = options;
             odd.provisional = Some(Provisional { initrds: Vec::new(), options: added });
-            let menu = Menu { entries: vec![entry(1, "debian", false), odd] };
+            let menu = Menu {
+                entries: vec![entry(1, "debian", false), odd],
+                failback: Some(Guid(7)),
+            };
             prop_assert_eq!(Menu::parse(&menu.text().unwrap()).unwrap(), menu);
         }
 

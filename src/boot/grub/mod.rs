@@ -29,17 +29,14 @@ mod steps;
 pub mod stub;
 pub mod takeover;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use camino::{Utf8Path, Utf8PathBuf};
-
 use self::menu::Menu;
 use self::picture::{Picture, Unready};
-use super::place::Place;
+use super::site::Site;
 use super::{BootState, Capabilities, Forgotten, Loader, Switch, TrialEntry};
-use crate::os::Platform;
 use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Guid, Pool};
@@ -48,44 +45,23 @@ pub use find::{is_certain, names_what_runs, started_it};
 pub use held::not_held;
 
 /// What it is called.
-const NAME: &str = "GRUB";
+pub(crate) const NAME: &str = "GRUB";
 
 /// The loader.
 pub struct Grub {
-    platform: Box<dyn Platform>,
-    place: Place,
-    tries: u32,
-    /// How long what is tried may take, seconds.
-    watch: u64,
-    /// What is to be told about the plan that is being made.
-    told: Mutex<Vec<String>>,
+    site: Site,
     /// The menu that was made ready for the plan that is being made.
     made: Mutex<Option<Menu>>,
 }
 
 impl Grub {
-    /// The one of a machine whose files are below a root; its partition is
-    /// where it is said to be, or looked for.
+    /// The one of a machine.
     #[must_use]
-    pub fn new(
-        platform: Box<dyn Platform>,
-        root: Option<&Utf8Path>,
-        esp: Option<Utf8PathBuf>,
-        tries: u32,
-        watch: u64,
-    ) -> Self {
+    pub fn new(site: Site) -> Self {
         Self {
-            platform,
-            place: Place::new(root, esp),
-            tries,
-            watch,
-            told: Mutex::default(),
+            site,
             made: Mutex::default(),
         }
-    }
-
-    fn told(&self) -> MutexGuard<'_, Vec<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn made(&self) -> MutexGuard<'_, Option<Menu>> {
@@ -94,7 +70,7 @@ impl Grub {
 
     /// What there is now, or why that cannot be told.
     fn picture(&self) -> Result<Picture, Unready> {
-        Picture::take(&self.place, self.platform.as_ref())
+        Picture::take(&self.site.place, self.site.platform.as_ref())
     }
 
     /// The picture for a change.
@@ -120,7 +96,7 @@ impl Loader for Grub {
     }
 
     fn tries(&self) -> u32 {
-        self.tries
+        self.site.tries
     }
 
     fn state(&self, beroot: &DatasetName, _pools: &[Pool]) -> BootState {
@@ -157,8 +133,9 @@ impl Loader for Grub {
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
+        back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
-        self.staged(survey, target, switch)
+        self.staged(survey, target, switch, back)
     }
 
     fn commit(&self, _survey: &Survey, target: &Dataset, switch: Switch) -> Result<Step, Refusal> {
@@ -178,7 +155,13 @@ impl Loader for Grub {
         self.has_its_kernel(survey, next)
     }
 
-    fn after(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Vec<Step> {
+    fn after(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        switch: Switch,
+        _back: Option<Guid>,
+    ) -> Vec<Step> {
         self.afterwards(survey, target, switch)
     }
 
@@ -186,8 +169,13 @@ impl Loader for Grub {
         self.tidied(survey, done)
     }
 
-    fn confirm(&self, survey: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal> {
-        self.confirmed(survey, target)
+    fn confirm(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        back: Option<Guid>,
+    ) -> Result<Vec<Step>, Refusal> {
+        self.confirmed(survey, target, back)
     }
 
     fn forget(&self, survey: &Survey, gone: &Dataset) -> Forgotten {
@@ -204,10 +192,10 @@ impl Loader for Grub {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.told().clone()
+        self.site.told().clone()
     }
 
-    fn cancel_once(&self) -> Option<Step> {
+    fn cancel_once(&self, _survey: &Survey) -> Option<Step> {
         self.once_cancelled()
     }
 }

@@ -6,9 +6,9 @@
 //! more to be tried the machine is rebooted, so that tries run out.
 
 use super::block::{self, DONE, GOOD, ONCE, TRIAL, TRIES};
-use super::menu::{Entry, Provisional};
-use crate::boot::command_line::words;
-use crate::boot::copies::IMAGES;
+use super::menu::{Entry, Menu, Provisional};
+use crate::boot::command_line::{FAILBACK, words};
+use crate::boot::copies::{IMAGES, failback_title};
 
 /// What every menu begins with: how a boot goes that is not for good. Before it
 /// the block was written, so that whatever fails is not done again for ever.
@@ -91,7 +91,23 @@ fn initrd(entry: &Entry) -> String {
 
 /// The lines that start an environment for good.
 fn good(entry: &Entry) -> String {
-    format!("    linux {}\n    initrd {}\n", linux(entry), initrd(entry))
+    started(entry, "")
+}
+
+/// The lines that start an environment with these options more.
+fn started(entry: &Entry, more: &str) -> String {
+    format!(
+        "    linux {}{}\n    initrd {}\n",
+        linux(entry),
+        options(more),
+        initrd(entry)
+    )
+}
+
+/// An entry that is there whatever the block says.
+fn lasting(title: &str, id: &str, starts: &str) -> String {
+    let title = quoted(title);
+    format!("menuentry {title} --id beadm-rs-{id} --unrestricted {{\n{starts}}}\n")
 }
 
 /// The function that starts whatever the block has for good.
@@ -175,9 +191,11 @@ fi
     )
 }
 
-/// The script of a menu with these environments. What boots once is said last:
-/// it comes before what is tried.
-pub(super) fn text(entries: &[Entry]) -> String {
+/// The script of a menu. What boots once is said last: it comes before what is
+/// tried. The entry that fails back is no default: none of the block's guids is
+/// its name.
+pub(super) fn text(menu: &Menu) -> String {
+    let entries = &menu.entries;
     let mut text = FUNCTIONS.to_owned();
     text.push_str(&boot_good(entries));
     text.push_str(&format!("set beadm_rs_default=\"beadm-rs-${GOOD}\"\n"));
@@ -189,12 +207,15 @@ pub(super) fn text(entries: &[Entry]) -> String {
         }
     }
     for entry in entries {
-        text.push_str(&format!(
-            "menuentry {} --id beadm-rs-{} --unrestricted {{\n{}}}\n",
-            quoted(&entry.title),
-            entry.guid,
-            good(entry)
+        text.push_str(&lasting(
+            &entry.title,
+            &entry.guid.to_string(),
+            &good(entry),
         ));
+    }
+    if let Some(entry) = menu.failback.and_then(|guid| menu.of(guid)) {
+        let title = failback_title(&entry.title);
+        text.push_str(&lasting(&title, "failback", &started(entry, FAILBACK)));
     }
     text.push_str(DEFAULT);
     text
@@ -206,13 +227,17 @@ mod tests {
 
     use super::super::menu::tests::entry;
     use super::*;
+    use crate::zfs::Guid;
 
     #[test]
     fn the_script_is_this() {
         let mut new = entry(2, "new", true);
         new.title = "it's \"new\" $HOME".to_owned();
         new.options = "root=ZFS=rpool/ROOT/new dyndbg=\"file a +p\" x='".to_owned();
-        let text = text(&[entry(1, "debian", false), new]);
+        let text = text(&Menu {
+            entries: vec![entry(1, "debian", false), new],
+            failback: Some(Guid(1)),
+        });
         assert_eq!(text, include_str!("script.expected"));
     }
 
@@ -257,10 +282,14 @@ mod tests {
 
         #[test]
         fn a_title_adds_no_line_to_the_script(title in any::<String>()) {
+            let of = |odd: &Entry| text(&Menu {
+                entries: vec![odd.clone()],
+                failback: Some(odd.guid),
+            });
             let mut odd = entry(2, "new", true);
-            let lines = text(std::slice::from_ref(&odd)).lines().count();
+            let lines = of(&odd).lines().count();
             odd.title = title;
-            prop_assert_eq!(text(&[odd]).lines().count(), lines);
+            prop_assert_eq!(of(&odd).lines().count(), lines);
         }
 
         #[test]

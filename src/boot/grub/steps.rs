@@ -63,7 +63,11 @@ pub(super) fn kept(survey: &Survey, menu: &Menu, block: &Block) -> Menu {
             entry
         })
         .collect();
-    Menu { entries }
+    Menu {
+        entries,
+        ..Menu::default()
+    }
+    .leading_back_to(menu.failback)
 }
 
 /// Names an entry after its root.
@@ -149,6 +153,7 @@ impl Grub {
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
+        back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
         let name = target.name.leaf();
         let attempted = match switch {
@@ -163,20 +168,21 @@ impl Grub {
         let environment = survey
             .environment_at(&target.name)
             .ok_or_else(|| Refusal::new(&attempted, format!("{} is none", target.name)))?;
-        let platform = self.platform.as_ref();
+        let platform = self.site.platform.as_ref();
         let said = Said {
             loader: self.name(),
             attempted: &attempted,
         };
         let purpose = Purpose {
             switch,
-            watch: self.watch,
+            watch: self.site.watch,
         };
         let Copied {
             image,
             mut steps,
             watch,
             notes,
+            ..
         } = picture.store.copied(
             platform,
             survey,
@@ -185,7 +191,7 @@ impl Grub {
             picture.orphans(),
             said,
         )?;
-        *self.told() = notes;
+        *self.site.told() = notes;
         let mut entry = entry(platform, survey, Some(&picture), &environment, image);
         if switch != Switch::Good {
             let panic = (!says_panic(&entry.options)).then(|| PANIC.to_owned());
@@ -201,6 +207,7 @@ impl Grub {
         let mut menu = kept(survey, &picture.menu, &block);
         menu.entries.retain(|other| other.guid != target.guid);
         menu.entries.insert(0, entry);
+        let menu = menu.leading_back_to(back);
         steps.push(Self::stage_menu(&picture, number, &menu, &attempted)?);
         *self.made() = Some(menu);
         Ok(steps)
@@ -221,7 +228,7 @@ impl Grub {
         let (Some(entry), Some(environment)) = (entry, survey.environment_at(&next.name)) else {
             return Ok(true);
         };
-        let newest = copies::newest(self.platform.as_ref(), survey, &environment)
+        let newest = copies::newest(self.site.platform.as_ref(), survey, &environment)
             .map_err(|error| Refusal::new(&attempted, error))?;
         Ok(newest.is_none_or(|image| image == entry.image))
     }

@@ -131,6 +131,7 @@ fn files(
     } = store.copied(platform, survey, running, purpose, Vec::new(), said)?;
     let menu = Menu {
         entries: vec![entry(platform, survey, None, running, image)],
+        ..Menu::default()
     };
     let menus = menus(partition).map_err(|error| Refusal::new(attempted, error))?;
     let number = menus.last().map_or(1, |newest| newest.saturating_add(1));

@@ -5,21 +5,15 @@ use camino::Utf8PathBuf;
 
 use super::SystemdBoot;
 use super::entry::{self, Entry, Own};
+use super::failback::{followed, leads_to};
 use super::picture::{self, Picture, leftovers, with};
-use super::steps::{path, staged, variable};
+use super::steps::{path, staged, variable, write_back};
 use crate::boot::copies::{bootfs, known, may_be_renamed, tried};
 use crate::boot::{Forgotten, Loader as _, Switch};
-use crate::plan::{Action, Refusal, Step};
+use crate::plan::activate::failback_target;
+use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
-use crate::zfs::{Dataset, DatasetName};
-
-/// What brings back an entry that was taken away.
-fn write_back(picture: &Picture, entry: &Entry) -> Vec<Action> {
-    vec![
-        picture.store.write(staged(&entry.file), entry.text.clone()),
-        picture.store.rename(staged(&entry.file), path(&entry.file)),
-    ]
-}
+use crate::zfs::{Dataset, DatasetName, Guid};
 
 impl SystemdBoot {
     pub(super) fn afterwards(
@@ -27,6 +21,7 @@ impl SystemdBoot {
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
+        back: Option<Guid>,
     ) -> Vec<Step> {
         let mut steps: Vec<Step> = bootfs(survey, target, switch).into_iter().collect();
         let Ok(picture) = self.picture() else {
@@ -51,6 +46,8 @@ impl SystemdBoot {
         let entries = made.iter().fold(picture.entries.clone(), |entries, new| {
             with(&entries, new.clone())
         });
+        let (led, entries) = followed(survey, &picture, entries, back);
+        steps.extend(led);
         let files = leftovers(&planned, &entries, &known(survey), trial, &[]);
         steps.extend(picture.store.sweep("tidy", files));
         steps
@@ -69,10 +66,22 @@ impl SystemdBoot {
             Some((target, Switch::Trial { .. })) => Some(target.guid),
             _ => tried(survey),
         };
+        let mut entries = picture.entries.clone();
+        // Where the target booted already it counts as done before its commit.
+        if matches!(done, Some((_, Switch::Good))) && picture.once().is_some() {
+            steps.push(Step::new("clear-once", variable(None)));
+        }
+        if done.is_some() {
+            // The pool's records are those after the switch already.
+            let back = failback_target(survey).ok().map(|back| back.guid());
+            let (led, after) = followed(survey, &picture, entries, back);
+            steps.extend(led);
+            entries = after;
+        }
         // What was not committed changes nothing about the entries there are.
         let known = known(survey);
         let known = |guid| done.is_some() && known(guid);
-        let files = leftovers(&picture, &picture.entries, &known, trial, &[]);
+        let files = leftovers(&picture, &entries, &known, trial, &[]);
         steps.extend(picture.store.sweep("tidy", files));
         steps
     }
@@ -81,6 +90,7 @@ impl SystemdBoot {
         &self,
         survey: &Survey,
         target: &Dataset,
+        back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
         let attempted = format!("confirm {}", target.name.leaf());
         let picture = self.changeable(&attempted)?;
@@ -147,6 +157,8 @@ impl SystemdBoot {
             )));
         }
         steps.extend(bootfs(survey, target, Switch::Good));
+        let (led, entries) = followed(survey, &picture, entries, back);
+        steps.extend(led);
         let mut files = leftovers(&picture, &entries, &known(survey), None, &[]);
         if newest.is_provisional() {
             // The trial goes on where what follows fails. So its entry can be brought
@@ -159,7 +171,7 @@ impl SystemdBoot {
             };
             files.retain(|file| *file != tried && !needed(file));
             let away = picture.store.remove(vec![tried]);
-            let back = write_back(&picture, newest);
+            let back = write_back(&picture, &newest.file, &newest.text);
             steps.push(Step::new("replace-entry", away).undone_by(back));
         }
         steps.extend(picture.store.sweep("tidy", files));
@@ -172,12 +184,17 @@ impl SystemdBoot {
             return forgotten;
         };
         let mut entries = picture.entries.clone();
+        if picture.failback.as_deref().and_then(leads_to) == Some(gone.guid) {
+            let (led, rest) = followed(survey, &picture, entries, None);
+            forgotten.before.extend(led);
+            entries = rest;
+        }
         for (entry, own) in picture.own() {
             if own.guid != gone.guid {
                 continue;
             }
             entries.retain(|other| other.file != entry.file);
-            let back = write_back(&picture, entry);
+            let back = write_back(&picture, &entry.file, &entry.text);
             let away = picture.store.remove(vec![path(&entry.file)]);
             forgotten
                 .before
@@ -210,17 +227,25 @@ impl SystemdBoot {
         };
         let own = picture.own().into_iter();
         let mut steps = Vec::new();
+        let mut entries = picture.entries.clone();
         for (entry, _) in own.filter(|(entry, own)| {
             own.guid == root.guid && picture::root(entry).as_ref() != Some(to)
         }) {
             let file = &entry.file;
             let text = entry::renamed(entry, to.as_str(), to.leaf());
+            let called = Entry::parse(file, true, &text).unwrap_or_default();
+            entries = with(&entries, called);
             let written = picture.store.write(staged(file), text);
             let away = picture.store.remove(vec![path(file)]);
             let placed = picture.store.rename(staged(file), path(file));
             steps.push(Step::new("stage-entry", written));
             steps.push(Step::new("replace-entry", away));
             steps.push(Step::new("place-entry", placed));
+        }
+        let back = failback_target(survey).ok().map(|back| back.guid());
+        let led = picture.failback.as_deref().and_then(leads_to);
+        if [back, led].contains(&Some(root.guid)) {
+            steps.extend(followed(survey, &picture, entries, back).0);
         }
         Ok(steps)
     }

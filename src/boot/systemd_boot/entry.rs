@@ -91,7 +91,7 @@ impl Entry {
     }
 
     /// The kernel command line without what was added for a trial.
-    fn lasting_options(&self) -> String {
+    pub(super) fn lasting_options(&self) -> String {
         let options = self.options();
         let added = |word: &&str| self.added.iter().any(|added| added == word);
         let kept: Vec<&str> = words(&options)
@@ -104,6 +104,24 @@ impl Entry {
     /// It has something that is there for a trial, or for one boot, alone.
     pub(super) fn is_provisional(&self) -> bool {
         !self.added.is_empty() || self.values("initrd").any(is_switch)
+    }
+
+    /// Its text with these options, on one line, and each other line as `edit` has
+    /// it, which is given key, value and line.
+    pub(super) fn edited(
+        &self,
+        options: &str,
+        edit: impl Fn(&str, &str, &str) -> Option<String>,
+    ) -> String {
+        let mut options = Some(format!("options {options}"));
+        let lines = self.text.lines().filter_map(|line| {
+            let (key, value) = self::line(line).unwrap_or_default();
+            match key.as_str() {
+                "options" => options.take(),
+                key => edit(key, &value, line),
+            }
+        });
+        lines.map(|line| line + "\n").collect()
     }
 
     /// All values of a key.
@@ -267,49 +285,29 @@ pub(super) fn text(wanted: &Wanted<'_>) -> String {
     text
 }
 
+/// Whether a line is there for a trial, or for one boot, alone; its options are
+/// another thing.
+pub(super) fn is_for_trial(key: &str, value: &str, line: &str) -> bool {
+    line.starts_with(ADDED) || (key == "initrd" && is_switch(value))
+}
+
 /// The text of an entry that boots from now on: without what was there for the
 /// trial alone, and under another number.
 pub(super) fn confirmed(entry: &Entry, own: Own) -> String {
-    let mut options = false;
-    let mut text = String::new();
-    for line in entry.text.lines() {
-        let (key, value) = self::line(line).unwrap_or_default();
-        let line = match key.as_str() {
-            _ if line.starts_with(ADDED) => continue,
-            "initrd" if is_switch(&value) => continue,
-            "version" => format!("version {}", own.generation),
-            "options" if options => continue,
-            "options" => {
-                options = true;
-                format!("options {}", entry.lasting_options())
-            }
-            _ => line.to_owned(),
-        };
-        text.push_str(&line);
-        text.push('\n');
-    }
-    text
+    entry.edited(&entry.lasting_options(), |key, value, line| match key {
+        _ if is_for_trial(key, value, line) => None,
+        "version" => Some(format!("version {}", own.generation)),
+        _ => Some(line.to_owned()),
+    })
 }
 
 /// The text of an entry whose environment is called differently now.
 pub(super) fn renamed(entry: &Entry, root: &str, title: &str) -> String {
-    let mut options = false;
-    let mut text = String::new();
-    for line in entry.text.lines() {
-        let key = self::line(line).map(|(key, _)| key);
-        let line = match key.as_deref() {
-            Some("title") => format!("title {title}"),
-            Some("options") if options => continue,
-            Some("options") => {
-                options = true;
-                format!("options {}", with_root(&entry.options(), root))
-            }
-            _ => line.to_owned(),
-        };
-        text.push_str(&line);
-        text.push('\n');
-    }
-    text
+    let options = with_root(&entry.options(), root);
+    entry.edited(&options, |key, _, line| match key {
+        "title" => Some(format!("title {title}")),
+        _ => Some(line.to_owned()),
+    })
 }
 
 /// What else is loaded beside the initramfs, which comes last: microcode.

@@ -4,7 +4,8 @@
 use camino::Utf8Path;
 
 use super::picture::{self, Picture};
-use super::{entry, order};
+use super::{entry, failback, order};
+use crate::boot::command_line::FAILBACK;
 use crate::boot::place::Place;
 use crate::os::loader::LoaderPartition;
 use crate::os::{Platform, Result};
@@ -46,7 +47,12 @@ pub(crate) fn is_certain(
         return false;
     }
     let selected = platform.variable("LoaderEntrySelected").unwrap_or_default();
-    if entry::own(&selected).is_some() {
+    // The entry that fails back leads elsewhere, once that was done.
+    let failed_back = || {
+        let line = platform.facts().command_line;
+        failback::is_it(&selected) && line.split_whitespace().any(|word| word == FAILBACK)
+    };
+    if entry::own(&selected).is_some() || failed_back() {
         return true;
     }
     let (Ok(partitions), Ok(Some(running))) = (

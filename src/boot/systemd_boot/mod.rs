@@ -15,6 +15,7 @@
 //! then what came first before is first again, and that has no counter. Unless
 //! something says which entry is the default: then the order decides nothing.
 //!
+//! - `failback`: the entry that fails back.
 //! - `entry`: one entry's file; `order`: who comes first; `picture`: what is
 //!   there.
 //! - `find`: whether it is systemd-boot that boots this machine's environments.
@@ -22,57 +23,38 @@
 
 mod ends;
 mod entry;
+pub(crate) mod failback;
 pub(super) mod find;
 mod intended;
 mod order;
 mod picture;
 mod steps;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use camino::{Utf8Path, Utf8PathBuf};
-
 use self::entry::Entry;
 use self::picture::Picture;
-use super::place::Place;
+use super::site::Site;
 use super::{BootState, Capabilities, Forgotten, Loader, Switch, TrialEntry};
-use crate::os::Platform;
 use crate::plan::{Refusal, Step};
 use crate::survey::Survey;
-use crate::zfs::{Dataset, DatasetName, Pool};
+use crate::zfs::{Dataset, DatasetName, Guid, Pool};
 
 /// The loader.
 pub struct SystemdBoot {
-    platform: Box<dyn Platform>,
-    place: Place,
-    tries: u32,
-    /// How long what is tried may take, seconds.
-    watch: u64,
-    /// What is to be told about the plan that is being made.
-    told: Mutex<Vec<String>>,
+    site: Site,
     /// The entries that were made ready for the plan that is being made.
     made: Mutex<Vec<Entry>>,
 }
 
 impl SystemdBoot {
-    /// The one of a machine whose files are below a root; its partition is
-    /// where it is said to be, or looked for.
+    /// The one of a machine.
     #[must_use]
-    pub fn new(
-        platform: Box<dyn Platform>,
-        root: Option<&Utf8Path>,
-        esp: Option<Utf8PathBuf>,
-        tries: u32,
-        watch: u64,
-    ) -> Self {
+    pub fn new(site: Site) -> Self {
         Self {
-            platform,
-            place: Place::new(root, esp),
-            tries,
-            watch,
-            told: Mutex::default(),
+            site,
             made: Mutex::default(),
         }
     }
@@ -81,17 +63,13 @@ impl SystemdBoot {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn told(&self) -> MutexGuard<'_, Vec<String>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What there is now, or why that cannot be told.
     fn picture(&self) -> Result<Picture, String> {
-        match find::picture(&self.place, self.platform.as_ref()) {
+        match find::picture(&self.site.place, self.site.platform.as_ref()) {
             Ok(Some(picture)) => Ok(picture),
             Ok(None) => Err(format!(
                 "no EFI system partition with systemd-boot is mounted on {}",
-                self.place
+                self.site.place
             )),
             Err(error) => Err(error.to_string()),
         }
@@ -129,12 +107,12 @@ impl Loader for SystemdBoot {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             counting: true,
-            once: self.platform.variable("LoaderInfo").is_some(),
+            once: self.site.platform.variable("LoaderInfo").is_some(),
         }
     }
 
     fn tries(&self) -> u32 {
-        self.tries
+        self.site.tries
     }
 
     fn state(&self, beroot: &DatasetName, _pools: &[Pool]) -> BootState {
@@ -167,6 +145,7 @@ impl Loader for SystemdBoot {
         survey: &Survey,
         target: &Dataset,
         switch: Switch,
+        _back: Option<Guid>,
     ) -> Result<Vec<Step>, Refusal> {
         self.staged(survey, target, switch)
     }
@@ -183,16 +162,27 @@ impl Loader for SystemdBoot {
         self.has_its_kernel(survey, next)
     }
 
-    fn after(&self, survey: &Survey, target: &Dataset, switch: Switch) -> Vec<Step> {
-        self.afterwards(survey, target, switch)
+    fn after(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        switch: Switch,
+        back: Option<Guid>,
+    ) -> Vec<Step> {
+        self.afterwards(survey, target, switch, back)
     }
 
     fn recovered(&self, survey: &Survey, done: Option<(&Dataset, Switch)>) -> Vec<Step> {
         self.tidied(survey, done)
     }
 
-    fn confirm(&self, survey: &Survey, target: &Dataset) -> Result<Vec<Step>, Refusal> {
-        self.confirmed(survey, target)
+    fn confirm(
+        &self,
+        survey: &Survey,
+        target: &Dataset,
+        back: Option<Guid>,
+    ) -> Result<Vec<Step>, Refusal> {
+        self.confirmed(survey, target, back)
     }
 
     fn forget(&self, survey: &Survey, gone: &Dataset) -> Forgotten {
@@ -209,10 +199,10 @@ impl Loader for SystemdBoot {
     }
 
     fn notes(&self) -> Vec<String> {
-        self.told().clone()
+        self.site.told().clone()
     }
 
-    fn cancel_once(&self) -> Option<Step> {
+    fn cancel_once(&self, _survey: &Survey) -> Option<Step> {
         self.once_cancelled()
     }
 }

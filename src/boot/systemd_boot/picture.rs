@@ -7,7 +7,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 
 use super::entry::{self, Entry, Own, SORT_KEY, STAGED};
-use super::order;
+use super::{failback, order};
 use crate::boot::copies::{self, IMAGES, Store, names};
 use crate::check::image;
 use crate::os::loader::LoaderPartition;
@@ -32,6 +32,9 @@ pub(super) struct Picture {
     pub generation: u64,
     /// Files of this program's that are not finished, in [`ENTRIES`].
     pub staged: Vec<String>,
+    /// What is in the file of the entry that fails back, whoever made it; nothing
+    /// where it is there and cannot be read.
+    pub failback: Option<String>,
     /// What is to boot whatever the order says: the first that matches counts.
     pub defaults: Vec<Default_>,
     /// `LoaderEntryOneShot`.
@@ -154,11 +157,15 @@ impl Picture {
             .map(|own| own.generation)
             .max()
             .unwrap_or_default();
+        picture.failback = files
+            .iter()
+            .find(|name| failback::is_it(name))
+            .map(|name| read(&first.dir, &Utf8Path::new(ENTRIES).join(name)).unwrap_or_default());
         picture.staged = files
             .into_iter()
             .filter(|name| {
                 name.strip_suffix(STAGED)
-                    .is_some_and(|name| entry::own(name).is_some())
+                    .is_some_and(|name| entry::own(name).is_some() || failback::is_it(name))
             })
             .collect();
         picture.once = platform.variable("LoaderEntryOneShot");

@@ -32,6 +32,14 @@ pub(super) fn staged(file: &str) -> Utf8PathBuf {
     path(&format!("{file}{STAGED}"))
 }
 
+/// What brings back an entry that was taken away.
+pub(super) fn write_back(picture: &Picture, file: &str, text: &str) -> Vec<Action> {
+    vec![
+        picture.store.write(staged(file), text.to_owned()),
+        picture.store.rename(staged(file), path(file)),
+    ]
+}
+
 pub(super) fn variable(value: Option<String>) -> Action {
     Action::Loader(LoaderChange::Variable {
         name: ONCE.to_owned(),
@@ -58,13 +66,14 @@ impl SystemdBoot {
             mut steps,
             watch,
             notes,
+            ..
         } = picture.store.copied(
-            self.platform.as_ref(),
+            self.site.platform.as_ref(),
             survey,
             environment,
             Purpose {
                 switch,
-                watch: self.watch,
+                watch: self.site.watch,
             },
             orphans,
             Said {
@@ -72,9 +81,9 @@ impl SystemdBoot {
                 attempted,
             },
         )?;
-        self.told().extend(notes);
+        self.site.told().extend(notes);
         let file = own.file(tries);
-        let command_line = self.platform.facts().command_line;
+        let command_line = self.site.platform.facts().command_line;
         let text = entry::text(&Wanted {
             title: name,
             root: environment.root.name.as_str(),
@@ -104,7 +113,7 @@ impl SystemdBoot {
         let (Some(entry), Some(environment)) = (entry, survey.environment_at(&next.name)) else {
             return Ok(true);
         };
-        let newest = copies::newest(self.platform.as_ref(), survey, &environment)
+        let newest = copies::newest(self.site.platform.as_ref(), survey, &environment)
             .map_err(|error| Refusal::new(&attempted, error))?;
         Ok(newest.is_none_or(|image| entry.image() == Some(&format!("/{IMAGES}/{image}/linux"))))
     }
@@ -139,7 +148,7 @@ impl SystemdBoot {
         };
         let picture = self.changeable(&attempted)?;
         self.made().clear();
-        self.told().clear();
+        self.site.told().clear();
         let environment = survey
             .environment_at(&target.name)
             .ok_or_else(|| Refusal::new(&attempted, format!("{} is none", target.name)))?;

@@ -12,6 +12,9 @@ use crate::os::{Booted, Error, Result};
 /// The message of the day, for what pam_motd(8) and others show at a login.
 const MOTD: &str = "motd.d/beadm-rs";
 
+/// The same about files.
+const MOTD_FILES: &str = "motd.d/beadm-rs-files";
+
 /// What the conditions of the units look for.
 const RECORDS: &str = "records";
 const TRIAL: &str = "trial";
@@ -27,6 +30,11 @@ impl Linux {
         self.file(&self.run.join(TRIAL), booted.trial.then_some(""))?;
         let text = booted.message.as_ref().map(|text| format!("{text}\n"));
         self.file(&self.motd(), text.as_deref())
+    }
+
+    pub(super) fn tell_of_files(&self, message: Option<&str>) -> Result<()> {
+        let text = message.map(|text| format!("{text}\n"));
+        self.file(&self.run.with_file_name(MOTD_FILES), text.as_deref())
     }
 
     /// A file that is there whole, or not at all.

@@ -12,8 +12,8 @@ use nix::mount::{MntFlags, MsFlags};
 use super::Linux;
 use super::loader::{self, VARIABLES};
 use crate::os::grub::{
-    CONFIGURATION, DIRECTORY, Firmware, GrubChange, GrubMachine, PLACE, REMOVABLE, bind_in_fstab,
-    fstab_binds,
+    CONFIGURATION, DIRECTORY, Firmware, GrubChange, GrubMachine, OTHER_INSTALL, PLACE, REMOVABLE,
+    bind_in_fstab, fstab_binds,
 };
 use crate::os::{Error, Platform as _, Result};
 use crate::sys::command;
@@ -122,6 +122,8 @@ pub(super) fn machine(linux: &Linux, partition: &Utf8Path) -> Result<GrubMachine
         .into_iter()
         .filter(|program| command::find(program).is_none())
         .collect();
+    let elsewhere = PROGRAMS.iter().all(|name| missing.contains(name))
+        && command::find(OTHER_INSTALL).is_some();
     if !Utf8Path::new(modules).join("modinfo.sh").is_file() {
         missing.push(modules);
     }
@@ -129,6 +131,7 @@ pub(super) fn machine(linux: &Linux, partition: &Utf8Path) -> Result<GrubMachine
         firmware,
         missing,
         bound,
+        elsewhere,
     })
 }
 

@@ -9,12 +9,16 @@ use cap_std_ext::cap_std::fs::Dir;
 use rustix::fs::{IFlags, Mode, OFlags};
 
 use super::Linux;
-use crate::os::loader::{LoaderPartition, variable_bytes, variable_text};
+use crate::os::firmware::{self, Boots, Extent};
+use crate::os::loader::{ATTRIBUTES, LoaderPartition, variable_bytes, variable_text};
 use crate::os::mountinfo::unescape;
 use crate::os::{Error, Result};
 
 /// The variables of systemd's Boot Loader Interface have this vendor.
 const VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// How the variables begin that say what the firmware boots.
+const BOOT: &str = "Boot";
 
 /// Where the firmware's variables are.
 pub(super) const VARIABLES: &str = "/sys/firmware/efi/efivars";
@@ -132,16 +136,53 @@ pub(super) fn partitions(
     Ok(found)
 }
 
-/// The device that is mounted on a directory.
-pub(super) fn source_of(linux: &Linux, directory: &Utf8Path) -> Result<String> {
+/// What is mounted on a directory.
+fn fat_on(linux: &Linux, directory: &Utf8Path) -> Result<Fat> {
     let text = String::from_utf8_lossy(&linux.mountinfo()?).into_owned();
     fats(&text)
         .into_iter()
         .find(|fat| fat.directory == *directory)
-        .map(|fat| fat.source)
         .ok_or_else(|| Error::Unexpected {
             attempted: format!("find the device of {directory}"),
             detail: "no FAT file system is mounted on it".to_owned(),
+        })
+}
+
+/// The device that is mounted on a directory.
+pub(super) fn source_of(linux: &Linux, directory: &Utf8Path) -> Result<String> {
+    fat_on(linux, directory).map(|fat| fat.source)
+}
+
+/// Where the partition of a block device is: sysfs counts in sectors of 512 bytes,
+/// whatever the disk's blocks are (Documentation/ABI/stable/sysfs-block).
+fn extent_of(devices: &Utf8Path, fat: &Fat) -> Option<Extent> {
+    let device = devices.join(&fat.number).canonicalize_utf8().ok()?;
+    let number = |file: &str| -> Option<u64> {
+        fs::read_to_string(device.join(file))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    };
+    let block = number("../queue/logical_block_size")?;
+    let blocks = |file| Some(number(file)?.checked_mul(512)? / block);
+    Some(Extent {
+        number: number("partition")?.try_into().ok()?,
+        start: blocks("start")?,
+        blocks: blocks("size")?,
+        uuid: Extent::uuid_bytes(&uuid_of(&fat.source)?)?,
+    })
+}
+
+/// Where the firmware finds the partition that is mounted on a directory.
+pub(super) fn extent(linux: &Linux, directory: &Utf8Path) -> Result<Extent> {
+    let fat = fat_on(linux, directory)?;
+    let devices = Utf8Path::new(DEVICES);
+    extent_of(devices, &fat)
+        .filter(|_| !is_layered(devices, &fat.number))
+        .ok_or_else(|| Error::Unexpected {
+            attempted: format!("find {} as the firmware does", fat.source),
+            detail: "it is no partition of one disk with a GPT".to_owned(),
         })
 }
 
@@ -165,12 +206,12 @@ pub(super) fn make_durable(dir: &Dir) -> Result<()> {
         .map_err(Error::io("write the loader's partition to the disk"))
 }
 
-fn path_of(name: &str) -> Utf8PathBuf {
-    Utf8Path::new(VARIABLES).join(format!("{name}-{VENDOR}"))
+fn path_of(name: &str, vendor: &str) -> Utf8PathBuf {
+    Utf8Path::new(VARIABLES).join(format!("{name}-{vendor}"))
 }
 
 pub(super) fn variable(name: &str) -> Option<String> {
-    fs::read(path_of(name))
+    fs::read(path_of(name, VENDOR))
         .ok()
         .map(|bytes| variable_text(&bytes))
 }
@@ -189,11 +230,12 @@ fn unprotect(path: &Utf8Path) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn set_variable(name: &str, value: Option<&str>) -> Result<()> {
-    let path = path_of(name);
+/// Sets a variable to bytes, with its attributes before them, or takes it away.
+fn set(name: &str, vendor: &str, value: Option<&[u8]>) -> Result<()> {
+    let path = path_of(name, vendor);
     let work = || -> io::Result<()> {
         unprotect(&path)?;
-        let Some(value) = value else {
+        let Some(bytes) = value else {
             return match fs::remove_file(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
                 other => other,
@@ -204,15 +246,46 @@ pub(super) fn set_variable(name: &str, value: Option<&str>) -> Result<()> {
             .create(true)
             .truncate(false)
             .open(&path)?;
-        // One write: the firmware is called once for each.
-        let bytes = variable_bytes(value);
-        if file.write(&bytes)? != bytes.len() {
+        // One write: the firmware is called once for each. The variable is
+        // protected from now on, from a change of its mode too.
+        if file.write(bytes)? != bytes.len() {
             return Err(io::Error::other("the firmware took a part of it"));
         }
-        // It is protected from now on, from a change of its mode too.
         Ok(())
     };
     work().map_err(Error::io(format!("change the EFI variable {name}")))
+}
+
+pub(super) fn set_variable(name: &str, value: Option<&str>) -> Result<()> {
+    set(name, VENDOR, value.map(variable_bytes).as_deref())
+}
+
+pub(super) fn set_firmware(name: &str, value: Option<&[u8]>) -> Result<()> {
+    let value = value.map(|value| [&ATTRIBUTES.to_le_bytes(), value].concat());
+    set(name, firmware::VENDOR, value.as_deref())
+}
+
+/// What the firmware boots; `None` where it has no order of options.
+pub(super) fn firmware() -> Result<Option<Boots>> {
+    if !path_of(firmware::ORDER, firmware::VENDOR).exists() {
+        return Ok(None);
+    }
+    let failed = || Error::io(format!("read {VARIABLES}"));
+    let mut variables = Vec::new();
+    for entry in fs::read_dir(VARIABLES).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let own = name.strip_suffix(firmware::VENDOR);
+        let Some(name) = own.and_then(|name| name.strip_suffix('-')) else {
+            continue;
+        };
+        if name.starts_with(BOOT) {
+            let bytes = fs::read(entry.path()).map_err(failed())?;
+            let value = bytes.get(4..).unwrap_or_default().to_vec();
+            variables.push((name.to_owned(), value));
+        }
+    }
+    Ok(Some(Boots::of(variables)))
 }
 
 #[cfg(test)]

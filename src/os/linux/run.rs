@@ -12,7 +12,7 @@ use std::fs;
 use std::io::{self, Read as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,13 +22,14 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
-use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::private::{self, Prepared, Version};
 use super::tree::{self, Tree};
 use super::{Linux, device, init};
-use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
+use crate::os::inside::SHARED;
+use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Output, Program, Surroundings};
 use crate::os::mountinfo::unescape;
 use crate::os::{Error, MountRequest, Platform as _, Result};
 use crate::sys::command;
@@ -61,8 +62,8 @@ pub(super) fn surroundings(linux: &Linux) -> Result<Surroundings> {
     })
 }
 
-/// The mounts at and below `/boot` and `/efi` in a mountinfo, the automount
-/// points that wait there left out.
+/// The mounts at and below `/boot`, `/efi` and `/var/share` in a mountinfo, the
+/// automount points that wait there left out.
 fn loader_mounts(text: &str) -> Vec<LoaderMount> {
     text.lines()
         .filter_map(|line| {
@@ -71,8 +72,10 @@ fn loader_mounts(text: &str) -> Vec<LoaderMount> {
             let mut after = after.split(' ');
             let kind = after.next()?.to_owned();
             let source = plain(after.next()?)?;
-            let is_loaders = directory.starts_with("/boot") || directory.starts_with("/efi");
-            (is_loaders && kind != "autofs").then_some(LoaderMount {
+            let shown = ["/boot", "/efi", SHARED]
+                .iter()
+                .any(|place| directory.starts_with(place));
+            (shown && kind != "autofs").then_some(LoaderMount {
                 directory,
                 kind,
                 source,
@@ -98,8 +101,16 @@ pub(super) fn run(
     // program's process group. What is sent to this process alone is passed on,
     // by this thread: the one that makes namespaces can start no others
     // (unshare(2), CLONE_NEWPID).
+    // A command whose output goes elsewhere may sit in a session of its own
+    // (dpkg on a pseudo-terminal), where no key reaches it.
+    let alone = matches!(program.output, Output::To(_));
+    let kinds: &[i32] = if alone {
+        &[SIGTERM, SIGHUP, SIGINT]
+    } else {
+        &[SIGTERM, SIGHUP]
+    };
     let mut signals =
-        Signals::new([SIGTERM, SIGHUP]).map_err(Error::io("prepare for signals to the command"))?;
+        Signals::new(kinds).map_err(Error::io("prepare for signals to the command"))?;
     let handle = signals.handle();
     let started: Mutex<Option<Pid>> = Mutex::new(None);
     let body = || {
@@ -110,19 +121,36 @@ pub(super) fn run(
             notes: Vec::new(),
         };
         stage.enter(linux)?;
-        stage.mount(linux, inside)?;
-        mounted();
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(NotRun::Interrupted);
+        let mut ran = || {
+            stage.mount(linux, inside)?;
+            mounted();
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(NotRun::Interrupted);
+            }
+            start(&stage.directory, program, &started)
+        };
+        match ran() {
+            Ok(status) => stage.leave(status),
+            Err(error) => {
+                // Whoever takes the environment back finds it free.
+                stage.versions.clear();
+                let _ = stage.unmount();
+                Err(error)
+            }
         }
-        let status = start(&stage.directory, program, &started)?;
-        stage.leave(status)
     };
     let joined = std::thread::scope(|scope| {
         let worker = scope.spawn(body);
+        let mut asked = false;
         for signal in signals.forever() {
             let pid = *started.lock().unwrap_or_else(PoisonError::into_inner);
-            if let (Some(pid), Ok(signal)) = (pid, Signal::try_from(signal)) {
+            let signal = match (alone, asked) {
+                (false, _) => Signal::try_from(signal).ok(),
+                (true, false) => Some(Signal::SIGTERM),
+                (true, true) => Some(Signal::SIGKILL),
+            };
+            asked = true;
+            if let (Some(pid), Some(signal)) = (pid, signal) {
                 let _ = kill(pid, signal);
             }
         }
@@ -258,6 +286,16 @@ impl Stage {
         }
     }
 
+    /// The thread's end would do it too, but some time after it is joined: the
+    /// next command would find the datasets in use.
+    fn unmount(&self) -> Result<()> {
+        nix::mount::umount2(
+            self.directory.as_std_path(),
+            MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH,
+        )
+        .map_err(Error::io(format!("unmount {}", self.directory)))
+    }
+
     /// After the command: what it changed in private places.
     fn leave(mut self, status: u8) -> std::result::Result<Ended, NotRun> {
         let mut changes = Vec::new();
@@ -270,13 +308,7 @@ impl Stage {
             }
         }
         self.versions.clear();
-        // The thread's end would do it too, but some time after it is joined:
-        // the next command would find the datasets in use.
-        nix::mount::umount2(
-            self.directory.as_std_path(),
-            MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH,
-        )
-        .map_err(Error::io(format!("unmount {}", self.directory)))?;
+        self.unmount()?;
         Ok(Ended {
             status,
             changes,
@@ -330,11 +362,22 @@ fn first_process(
     words.extend(program.words.iter().cloned());
     let copy = command::copy_of_itself()?;
     let mut command = command::again(&copy, &words);
-    if program.quiet {
-        command.stdout(io::stderr());
+    match &program.output {
+        Output::Callers => {}
+        Output::StandardError => {
+            command.stdout(io::stderr());
+        }
+        Output::To(file) => {
+            command
+                .stdin(Stdio::null())
+                .stdout(file.try_clone()?)
+                .stderr(file.try_clone()?);
+        }
     }
+    command.envs(program.environment.iter().copied());
     let mut child = command.spawn()?;
-    drop((alive_there, said_there, copy));
+    // The command holds what it writes to, too.
+    drop((alive_there, said_there, copy, command));
     set(started, i32::try_from(child.id()).ok().map(Pid::from_raw));
     // Its end closes the pipe; its id is free for others only after `wait`.
     let mut said = String::new();

@@ -2,6 +2,7 @@
 //! it was committed, take it back where not. What is not provably the
 //! operation's own is never touched.
 
+mod share;
 mod switch;
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::collections::BTreeSet;
 use self::switch::{Switched, activate, loaders_part, same_loader};
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
-    snapshot,
+    snapshot, sync,
 };
 use crate::boot::Loader;
 use crate::intent::{Intent, Undertaking};
@@ -67,7 +68,7 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Result<Option<Plan>, Refusa
                 switch: *switch,
                 records,
             };
-            activate(survey, &switched, back, *failback)
+            activate(survey, intent.id, &switched, back, *failback)
         }
         Undertaking::Destroy { roots, keep_origin } => {
             finish_destroy(survey, &intent, roots, *keep_origin)?
@@ -85,6 +86,19 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Result<Option<Plan>, Refusa
             done,
             ..
         } => finish_rollback(survey, root, snapshot, *done)?,
+        Undertaking::Share { place, root } => share::finish(survey, &intent, place, root)?,
+        Undertaking::Unshare {
+            place,
+            root,
+            only_here,
+            ..
+        } => share::finish_return(survey, &intent, place, root, *only_here)?,
+        Undertaking::Restore { share, before, .. } => {
+            share::finish_restore(survey, &intent, share, before)
+        }
+        Undertaking::Sync { from, to, snapshot } => {
+            finish_sync(survey, &intent, [from, to], snapshot)
+        }
     };
     let loaders = loaders_part(survey, loader, &intent.undertaking)?;
     plan.steps.splice(0..0, loaders);
@@ -452,4 +466,33 @@ fn finish_rollback(survey: &Survey, root: &DatasetName, component: &str, done: b
         }
     }
     Ok(plan)
+}
+
+fn finish_sync(
+    survey: &Survey,
+    intent: &Intent,
+    [from, to]: [&[DatasetName]; 2],
+    component: &str,
+) -> Plan {
+    let mut plan = Plan::new(survey, "recover");
+    if let (Some(source), Some(target)) = (from.first(), to.first())
+        && sync::complete(survey, intent.id, [source, target], component, &mut plan)
+    {
+        plan.outcome = completed(&intent.undertaking);
+        return plan;
+    }
+    plan.outcome = took_back(intent);
+    if let Some(back) = sync::back(survey, intent.id, to, component) {
+        let step = Step::new("take-back", Action::TakeBack(back));
+        plan.steps.push(step);
+    }
+    for root in from.iter().chain(to) {
+        let operations = sync::own(component)
+            .iter()
+            .flat_map(|(name, purpose)| own_snapshots(survey, intent, purpose, root, name))
+            .collect();
+        plan.transact("take-back-snapshots", &root.pool(), operations);
+    }
+    clear(survey, &mut plan, Vec::new());
+    plan
 }

@@ -3,12 +3,14 @@
 
 use super::super::graph::Graph;
 use super::super::provisional::{mark, unmark};
+use super::super::share::activation::take_back;
 use super::super::{Plan, Refusal, Step};
 use super::{clear, take_away};
 use crate::be::BootEnvironment;
 use crate::boot::{Loader, Switch};
-use crate::intent::Undertaking;
+use crate::intent::{OpId, Undertaking};
 use crate::survey::Survey;
+use crate::survey::files::FILES;
 use crate::survey::trial::TRIAL;
 use crate::zfs::{Guid, SyncOp};
 
@@ -75,14 +77,13 @@ pub(super) fn same_loader(
 
 /// Whether the loader's one write was made.
 fn is_switched(survey: &Survey, environment: &BootEnvironment<'_>, switch: Switch) -> bool {
+    let trial = survey.boot.trial.as_ref();
+    let is_tried = trial.is_some_and(|trial| trial.dataset == environment.root.name);
     match switch {
-        Switch::Good => environment.is_next(),
+        // What is being tried boots next as well.
+        Switch::Good => environment.is_next() && !is_tried,
         // Confirmed meanwhile it has no counter any more.
-        Switch::Trial { .. } => {
-            let trial = survey.boot.trial.as_ref();
-            environment.is_next()
-                || trial.is_some_and(|trial| trial.dataset == environment.root.name)
-        }
+        Switch::Trial { .. } => environment.is_next() || is_tried,
         Switch::Once => environment.is_once(),
     }
 }
@@ -96,6 +97,7 @@ pub(super) struct Switched<'a> {
 
 pub(super) fn activate(
     survey: &Survey,
+    id: OpId,
     switched: &Switched<'_>,
     back: &[Guid],
     failback: Option<Guid>,
@@ -148,6 +150,9 @@ pub(super) fn activate(
         Switch::Trial { .. } => vec![unmark(survey, TRIAL)],
         Switch::Good | Switch::Once => Vec::new(),
     };
+    if survey.beroot_mark(FILES).is_some() {
+        operations.push(unmark(survey, FILES));
+    }
     operations.extend(
         records
             .iter()
@@ -164,6 +169,7 @@ pub(super) fn activate(
         None => SyncOp::Unmark { object, key },
     };
     operations.push(record);
+    operations.extend(take_back(survey, &mut plan, id));
     clear(survey, &mut plan, operations);
     plan
 }

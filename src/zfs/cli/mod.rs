@@ -9,6 +9,8 @@ mod clones;
 mod listing;
 mod message;
 mod program;
+mod properties;
+mod settable;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -24,22 +26,6 @@ use super::{
     Setting, SnapshotName, SyncOp, Transfer, Zfs,
 };
 use crate::sys::command::{self, Finished};
-
-/// The channel program behind [`Zfs::properties`].
-const USER_PROPERTIES: &str = concat!(include_str!("hex.lua"), include_str!("user_properties.lua"));
-
-/// The native properties whose values are text that is not checked, or hardly.
-const TEXTS: [&str; 9] = [
-    "context",
-    "defcontext",
-    "fscontext",
-    "keylocation",
-    "mlslabel",
-    "mountpoint",
-    "rootcontext",
-    "sharenfs",
-    "sharesmb",
-];
 
 /// The most a channel program may be given (zfs-program(8)).
 const INSTRUCTION_LIMIT: &str = "100000000";
@@ -166,56 +152,6 @@ impl Cli {
         text(attempted, finished.stdout)
     }
 
-    /// The native properties that can be set on this release, from the table
-    /// `zfs get` prints when it is called without arguments.
-    ///
-    /// Asking for `all` instead is three times slower (measured in emulation: 520
-    /// and 170 ms for seven datasets): for `version`, `utf8only`,
-    /// `normalization` and `casesensitivity` the kernel opens each file system
-    /// again and again.
-    fn settable(&self) -> Result<&[String]> {
-        if let Some(names) = self.settable.get() {
-            return Ok(names);
-        }
-        let usage = Self::run(&self.zfs, "list the properties", &words(&["get"]), None)?;
-        Ok(self.settable.get_or_init(|| parse::settable(&usage.stderr)))
-    }
-
-    fn get(
-        &self,
-        root: &DatasetName,
-        properties: &str,
-    ) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
-        let text = self.get_from(root, "local,received", properties)?;
-        let attempted = format!("read the properties of {root}");
-        parse::properties(&text).map_err(unexpected(&attempted))
-    }
-
-    /// What `zfs get` prints of the properties that come from such sources.
-    fn get_from(&self, root: &DatasetName, sources: &str, properties: &str) -> Result<String> {
-        let attempted = format!("read the properties of {root}");
-        let mut arguments = words(&["get", "-Hp", "-r", "-t", "filesystem"]);
-        arguments.extend(words(&["-s", sources]));
-        arguments.extend(words(&["-o", parse::PROPERTY_COLUMNS]));
-        arguments.extend([properties.to_owned(), root.to_string()]);
-        self.zfs(&attempted, &arguments)
-    }
-
-    /// The user properties, whose names only a channel program can tell, and
-    /// the native ones `also`.
-    fn user_properties(
-        &self,
-        root: &DatasetName,
-        also: &[String],
-    ) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
-        let attempted = format!("read the user properties of {root}");
-        let mut arguments = vec![root.to_string()];
-        arguments.extend_from_slice(also);
-        let output =
-            self.read_only_program(&attempted, &root.pool(), USER_PROPERTIES, arguments)?;
-        parse::user_properties(&output).map_err(unexpected(&attempted))
-    }
-
     fn clone_one(&self, clone: &CloneOf) -> Result<()> {
         let mut arguments = words(&["clone"]);
         arguments.extend(options(&clone.settings));
@@ -290,39 +226,7 @@ impl Zfs for Cli {
     }
 
     fn properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
-        let settable = self.settable()?;
-        if settable.is_empty() {
-            return self.get(root, "all");
-        }
-        // Nobody can write a line into a value that is a number or a word.
-        let (texts, plain): (Vec<String>, Vec<String>) = settable
-            .iter()
-            .cloned()
-            .partition(|name| TEXTS.contains(&name.as_str()));
-        let (native, user) = std::thread::scope(|scope| {
-            let user = scope.spawn(|| self.user_properties(root, &texts));
-            (self.get(root, &plain.join(",")), user.join())
-        });
-        let mut found = native?;
-        let user = user.unwrap_or_else(|_| {
-            Err(Error::new(
-                ErrorKind::Other,
-                format!("read the properties of {root}"),
-                "the thread that did it panicked",
-            ))
-        });
-        let user = match user {
-            // No channel program runs on such a pool, not even one that only
-            // reads (`POOL_CHECK_READONLY` in `zfs_ioctl_init`).
-            Err(error) if matches!(error.kind, ErrorKind::ReadOnly | ErrorKind::Io) => {
-                return self.get(root, "all");
-            }
-            user => user?,
-        };
-        for (dataset, properties) in user {
-            found.entry(dataset).or_default().extend(properties);
-        }
-        Ok(found)
+        self.all_properties(root)
     }
 
     fn prepare_properties(&self) {

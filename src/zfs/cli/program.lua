@@ -45,12 +45,10 @@ local function newest(object)
     return found
 end
 
--- 0, or the errno, and what is amiss in words.
+-- 0, or the errno, and what is amiss in words. The object is there: get_prop on what
+-- is not ends the program.
 local function guarded(object, kind, name, value)
     local found
-    if not zfs.exists(object) then
-        return 2
-    end
     if kind == "newest" then
         if guid(object) ~= name then
             return 2, "it is another object than the one that was looked at before"
@@ -77,13 +75,9 @@ end
 
 -- Mounted, sent, or otherwise held open. A head with snapshots always fails
 -- check.destroy with EBUSY; check.rollback says EBUSY for long holds only
--- (dsl_dataset_rollback_check). A snapshot fails check.destroy with EBUSY when
--- it is held, before its clones are counted (dsl_destroy_snapshot_check_impl).
+-- (dsl_dataset_rollback_check).
 local function in_use(object)
-    local err = 3
-    if not string.find(object, "@") then
-        err = zfs.check.rollback(object)
-    end
+    local err = zfs.check.rollback(object)
     if err == 3 then
         -- ESRCH: no snapshot, so check.destroy tells.
         err = zfs.check.destroy(object)
@@ -159,16 +153,29 @@ function check.destroy(op)
         return 2
     end
     local err, why = guarded(op[1], op[2], op[3], op[4])
-    if err == 0 then
-        err, why = in_use(op[1])
+    if err ~= 0 then
+        return err, why
     end
-    if err == 0 then
-        err, why = alone(op[1])
+    if string.find(op[1], "@") then
+        -- EBUSY where it is held, before its clones are counted; 0 where it has
+        -- none (dsl_destroy_snapshot_check_impl).
+        err = zfs.check.destroy(op[1])
+        if err == 0 or err == 16 then
+            return err
+        end
+        return alone(op[1])
     end
-    return err, why
+    err = in_use(op[1])
+    if err ~= 0 then
+        return err
+    end
+    return alone(op[1])
 end
 
 function check.rollback(op)
+    if not zfs.exists(op[1]) then
+        return 2
+    end
     local err, why = guarded(op[1], op[2], op[3], op[4])
     if err == 0 then
         err, why = in_use(op[1])
@@ -179,7 +186,6 @@ end
 local run = {}
 
 function run.mark(op)
-    -- get_prop on what is not there ends the program.
     if not zfs.exists(op[1]) then
         return 2
     end
@@ -208,8 +214,8 @@ end
 
 function run.destroy(op)
     -- To zfs.sync.destroy a snapshot that is gone is destroyed already
-    -- (dsl_destroy_snapshot_check).
-    if not zfs.exists(op[1]) then
+    -- (dsl_destroy_snapshot_check). What was seen goes only with a promotion.
+    if (moving or op.unseen) and not zfs.exists(op[1]) then
         return op[5] == "missing-ok" and 0 or 2
     end
     if op.unseen then

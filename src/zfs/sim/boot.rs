@@ -15,7 +15,8 @@ use crate::zfs::{Canmount, DatasetName, Mountpoint};
 
 impl Sim {
     /// Starts the machine again: into the dataset a pool's `bootfs` names, the
-    /// first pool's that has one. Its name is returned.
+    /// first pool's that has one, or what its firmware or its labels say boots once. Its name is
+    /// returned.
     ///
     /// Every mount is gone but those a starting system makes: the root, its own
     /// children, its namesake under `BOOT`, and whatever has `canmount=on`
@@ -32,7 +33,13 @@ impl Sim {
             .values()
             .find_map(|pool| state.name_of(pool.bootfs?))
             .cloned();
-        match bootfs {
+        let once = bootfs.as_ref().and_then(|root| {
+            self.take_boot_next()
+                .or_else(|| self.take_once(&root.pool()))
+        });
+        // What is not there is left, as those loaders leave it.
+        let once = once.filter(|root| state.datasets.contains_key(root));
+        match once.or(bootfs) {
             Some(root) => self.reboot_into(&root).map(|()| root),
             None => Err(Refusal::other("no pool has a bootfs").platform("reboot")),
         }

@@ -5,8 +5,8 @@ use camino::Utf8Path;
 
 use super::Sim;
 use crate::os::grub::{
-    CONFIGURATION, DIRECTORY, Firmware, GrubChange, GrubMachine, REMOVABLE, bind_in_fstab,
-    fstab_binds,
+    CONFIGURATION, DIRECTORY, Firmware, GrubChange, GrubMachine, OTHER_INSTALL, REMOVABLE,
+    bind_in_fstab, fstab_binds,
 };
 use crate::os::{Error, FileWork, Platform as _, Result};
 
@@ -28,7 +28,8 @@ impl Sim {
         }
     }
 
-    /// A machine with the firmware's variables has UEFI.
+    /// A machine with the firmware's variables has UEFI. The running system has the
+    /// programs of GRUB, unless it has those of other names.
     pub(super) fn how_grub_is_installed(&self, partition: &Utf8Path) -> Result<GrubMachine> {
         let dir = self.loader_partition(partition)?;
         let firmware = if self.has_variables() {
@@ -41,15 +42,17 @@ impl Sim {
                 disks: vec!["/dev/sda".into()],
             }
         };
-        let mut bound = false;
+        let (mut bound, mut elsewhere) = (false, false);
         self.with_root(false, &mut |root| {
             bound = fstab_binds(root).map_err(std::io::Error::other)?;
+            elsewhere = root.exists(format!("usr/sbin/{OTHER_INSTALL}"));
             Ok(())
         })?;
         Ok(GrubMachine {
             firmware,
             missing: Vec::new(),
             bound,
+            elsewhere,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The simulated machine's loader partition and firmware variables, where its
 //! directory has them: `DIR/esp/` is mounted, its identity is its name, and
-//! `DIR/efi/NAME` is what a variable says. `DIR/esp.free`, if there, says how many bytes are free, and
+//! `DIR/efi/NAME` is what a variable says; where there is a `BootOrder`, the
+//! firmware boots by options. `DIR/esp.free`, if there, says how many bytes are free, and
 //! `DIR/cmdline` what command line the kernel was started with. With
 //! `DIR/esp.layered` it is on a RAID. `DIR/watched` is the dead man's switch of
 //! this boot.
@@ -10,14 +11,16 @@ use cap_std_ext::cap_std::ambient_authority;
 use cap_std_ext::cap_std::fs::Dir;
 
 use super::Sim;
+use crate::os::firmware::{Boots, NEXT, ORDER};
 use crate::os::loader::{LoaderChange, LoaderPartition, perform};
 use crate::os::{Error, Result};
+use crate::zfs::DatasetName;
 
 /// Free bytes where nothing is said.
 const FREE: u64 = 1 << 30;
 
 impl Sim {
-    fn below(&self, name: &str) -> Option<Utf8PathBuf> {
+    pub(super) fn below(&self, name: &str) -> Option<Utf8PathBuf> {
         Some(self.inner.store.directory.as_ref()?.join(name))
     }
 
@@ -66,7 +69,7 @@ impl Sim {
         Some(text.trim_end_matches('\n').to_owned())
     }
 
-    pub(super) fn set_firmware_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
+    pub(super) fn set_firmware_variable(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
         let attempted = || format!("change the EFI variable {name}");
         let Some(path) = self.below("efi").map(|directory| directory.join(name)) else {
             return Err(Error::Unexpected {
@@ -82,6 +85,35 @@ impl Sim {
             },
         }
         .map_err(Error::io(attempted()))
+    }
+
+    /// The bytes of the firmware's own variables.
+    pub(super) fn boots(&self) -> Result<Option<Boots>> {
+        let Some(directory) = self.below("efi") else {
+            return Ok(None);
+        };
+        if !directory.join(ORDER).exists() {
+            return Ok(None);
+        }
+        let read = || -> std::io::Result<Vec<(String, Vec<u8>)>> {
+            let mut variables = Vec::new();
+            for entry in directory.read_dir_utf8()? {
+                let entry = entry?;
+                let bytes = std::fs::read(entry.path())?;
+                variables.push((entry.file_name().to_owned(), bytes));
+            }
+            Ok(variables)
+        };
+        let variables = read().map_err(Error::io(format!("read {directory}")))?;
+        Ok(Some(Boots::of(variables)))
+    }
+
+    /// What the firmware starts once: it deletes that first.
+    pub(super) fn take_boot_next(&self) -> Option<DatasetName> {
+        let boots = self.boots().ok()??;
+        let (_, option) = boots.own_next()?;
+        std::fs::remove_file(self.below("efi")?.join(NEXT)).ok()?;
+        crate::check::root_of(&option.options)
     }
 
     /// The switch of a simulated boot is a file.

@@ -10,15 +10,18 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::Sim;
 use super::refusal::{Refusal, Ruled, file_error};
 use super::state::{Head, Mounted, ObjectId, State};
-use super::view;
+use super::{packages, view};
+use crate::os::firmware::{Boots, Extent};
 use crate::os::grub::{GrubChange, GrubMachine};
 use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surroundings};
+use crate::os::label::{Label, Vendor};
 use crate::os::loader::{LoaderChange, LoaderPartition};
 use crate::os::{
-    Error, Facts, FileWork, Files, Lock, Mount, MountRequest, Namespace, Object, Platform, Result,
+    Error, Facts, FileWork, Files, Holder, Lock, Mount, MountRequest, Namespace, Object, Platform,
+    Result, log,
 };
 use crate::sys::lock;
-use crate::zfs::{DatasetName, Kind, Zfs as _};
+use crate::zfs::{DatasetName, Kind, PoolName, Zfs as _};
 
 /// Where mount directories are said to be, in memory.
 const MEMORY_MOUNTS: &str = "/sim/mnt";
@@ -195,6 +198,50 @@ impl Platform for Sim {
         Ok(())
     }
 
+    /// Without a link: the running system's directories are not those of the
+    /// machine that the simulation is on.
+    fn mount_in_place(&self, request: &MountRequest) -> Result<()> {
+        let MountRequest {
+            dataset, directory, ..
+        } = request;
+        self.change(|change| {
+            check_mount(&change.state, request)?;
+            change.expose(dataset)?;
+            let object = change.state.head(dataset)?.object;
+            change.state.mounts.push(Mounted {
+                object,
+                directory: directory.clone(),
+                readonly: request.readonly,
+                linked: None,
+                elsewhere: None,
+            });
+            Ok(())
+        })
+        .map_err(|refusal| refusal.platform(format!("mount {dataset} on {directory}")))
+    }
+
+    /// Where something keeps the dataset busy.
+    fn holders(
+        &self,
+        dataset: &DatasetName,
+        _below: &Utf8Path,
+        directory: &Utf8Path,
+        _bound: Option<&Utf8Path>,
+    ) -> Result<Vec<Holder>> {
+        let refused = |refusal: Refusal| refusal.platform(format!("see who uses {directory}"));
+        let state = self.state().map_err(refused)?;
+        let busy = state.head(dataset).map_err(refused)?.busy;
+        Ok(busy
+            .then(|| Holder {
+                pid: 1234,
+                command: "simulated".to_owned(),
+                service: Some("simulated.service".to_owned()),
+                what: format!("has {directory} open"),
+            })
+            .into_iter()
+            .collect())
+    }
+
     fn unmount(&self, directory: &Utf8Path, force: bool) -> Result<()> {
         self.change_after(
             |change| {
@@ -335,7 +382,37 @@ impl Platform for Sim {
     }
 
     fn set_variable(&self, name: &str, value: Option<&str>) -> Result<()> {
+        self.set_firmware_variable(name, value.map(str::as_bytes))
+    }
+
+    fn firmware(&self) -> Result<Option<Boots>> {
+        self.boots()
+    }
+
+    fn set_firmware(&self, name: &str, value: Option<&[u8]>) -> Result<()> {
         self.set_firmware_variable(name, value)
+    }
+
+    /// The first of a disk.
+    fn extent(&self, _partition: &Utf8Path) -> Result<Extent> {
+        Ok(Extent {
+            number: 1,
+            start: 2048,
+            blocks: 1 << 20,
+            uuid: [0; 16],
+        })
+    }
+
+    fn label_vendor(&self) -> Option<Vendor> {
+        self.vendor()
+    }
+
+    fn pool_label(&self, pool: &PoolName) -> Result<Label> {
+        self.read_label(pool)
+    }
+
+    fn set_pool_label(&self, pool: &PoolName, once: Option<&str>) -> Result<()> {
+        self.write_label(pool, once)
     }
 
     /// As the running system has it installed.
@@ -436,19 +513,40 @@ impl Platform for Sim {
         })
     }
 
-    /// There is no system in a simulated environment, and the machine the
-    /// simulation runs on is not the one a command would be meant for.
+    /// There is no system in a simulated environment but a package manager, and
+    /// the machine the simulation runs on is not the one a command would be
+    /// meant for.
     fn run_inside(
         &self,
-        _inside: &Inside,
-        _program: &Program,
+        inside: &Inside,
+        program: &Program,
         _interrupted: &AtomicBool,
-        _mounted: &mut (dyn FnMut() + Send),
+        mounted: &mut (dyn FnMut() + Send),
     ) -> std::result::Result<Ended, NotRun> {
-        Err(NotRun::Os(Error::Unexpected {
-            attempted: "run a command inside".to_owned(),
-            detail: "this is a simulation, and no system is in it to run one in".to_owned(),
-        }))
+        mounted();
+        packages::run(self, inside, program)
+    }
+
+    fn lock_upgrade(&self, purpose: &str) -> Result<Lock> {
+        lock::acquire(
+            &self.lock_path()?.with_file_name("upgrade.lock"),
+            purpose,
+            Duration::ZERO,
+        )
+    }
+
+    fn upgrade_holder(&self) -> Option<String> {
+        lock::holder(&self.lock_path().ok()?.with_file_name("upgrade.lock"))
+    }
+
+    fn new_log(&self, name: &str) -> Result<(Utf8PathBuf, std::fs::File)> {
+        log::create(&self.lock_path()?.with_file_name("log"), name)
+    }
+
+    fn volatile(&self, name: &str) -> Result<Utf8PathBuf> {
+        let path = self.lock_path()?.with_file_name("run").join(name);
+        std::fs::create_dir_all(&path).map_err(Error::io(format!("make {path}")))?;
+        Ok(path)
     }
 
     fn lock_holder(&self) -> Option<String> {

@@ -3,9 +3,10 @@
 
 # start_scenario NAME DIR: DIR is where the overlay and the jobs live. What a scenario may set: a
 # firmware, another initramfs than the installed system's, another root than the one the pool's bootfs
-# names, further disks (further_disk), and that /job/installed is to be what `make install` makes.
+# names, further disks (further_disk), that /job/installed is to be what `make install` makes, and that a stage
+# is a rescue system's (SCENARIO_RESCUE): the workbench, which has the system's disks beside its own.
 start_scenario() {
-    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL=''
+    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL='' SCENARIO_RESCUE=''
     mkdir -p "$SCENARIO_DIR"
     qemu-img create -q -f qcow2 -F qcow2 -b "$IMAGES/installed.qcow2" "$SCENARIO_DIR/system.qcow2"
 }
@@ -78,8 +79,13 @@ stage() {
     } >"$job/run"
     chmod +x "$job/run"
     job_disk "$job" "$SCENARIO_DIR/job.img"
-    machine "$IMAGES/kernel" "${SCENARIO_INITRD:-$IMAGES/initrd}" "root=${SCENARIO_ROOT:-zfs:AUTO} rw"
-    [ -z "$SCENARIO_FIRMWARE" ] || "$SCENARIO_FIRMWARE"
+    if [ -n "$SCENARIO_RESCUE" ]; then
+        machine "$IMAGES/kernel" "$IMAGES/workbench-initrd" ""
+        disk "$IMAGES/workbench.img" raw root snapshot=on
+    else
+        machine "$IMAGES/kernel" "${SCENARIO_INITRD:-$IMAGES/initrd}" "root=${SCENARIO_ROOT:-zfs:AUTO} rw"
+        [ -z "$SCENARIO_FIRMWARE" ] || "$SCENARIO_FIRMWARE"
+    fi
     disk "$SCENARIO_DIR/system.qcow2" qcow2 system
     disk "$SCENARIO_DIR/job.img" raw job readonly=on
     for serial in "${SCENARIO_DISKS[@]}"; do disk "$SCENARIO_DIR/$serial.qcow2" qcow2 "$serial"; done

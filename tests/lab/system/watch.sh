@@ -16,7 +16,8 @@ went_back() {
     check_is "and says why" "$1: $2" of_status "fell back"
 }
 # next NAME SECONDS [ARGUMENT…]: a clone on which the commands on standard input are tried, with its root
-# as $root. The job of a stage is not run in it: the machine is to come back from it.
+# as $root, and TRIES tries. The job of a stage is not run in it: the machine is to come back from it.
+TRIES=1
 next() {
     local name=$1 seconds=$2 root=/mnt/$1
     shift 2
@@ -26,9 +27,10 @@ next() {
     . /dev/stdin
     beadm-rs unmount "$name" >/dev/null
     mkdir -p /etc/beadm-rs
-    printf '[boot]\ntries = 1\nwatch = %s\n' "$seconds" >/etc/beadm-rs/config.toml
-    check "$name is activated, with one try" beadm-rs activate "$@" "$name"
-    check_is "it has a dead man's switch" 1 sh -c "grep -l 'beadm-rs.watch=$seconds' /boot/efi/loader/entries/*+1.conf | wc -l"
+    printf '[boot]\ntries = %s\nwatch = %s\n' "$TRIES" "$seconds" >/etc/beadm-rs/config.toml
+    check "$name is activated on trial" beadm-rs activate "$@" "$name"
+    check_is "it has a dead man's switch" 1 \
+        sh -c "grep -l 'beadm-rs.watch=$seconds' /boot/efi/loader/entries/*+$TRIES.conf | wc -l"
 }
 GUEST
     cat
@@ -61,7 +63,7 @@ GUEST
 SCENARIO_FIRMWARE=own_loader
 stage services 600 < <(watched_job <<'GUEST'
 # The boot is never complete: a service of it starts for ever.
-next unready 75 <<'CHANGE'
+next unready 150 <<'CHANGE'
 cat >"$root/etc/systemd/system/unready.service" <<'UNIT'
 [Unit]
 Before=multi-user.target
@@ -78,7 +80,7 @@ GUEST
 
 SCENARIO_FIRMWARE=own_loader_watched
 stage health 900 < <(watched_job <<'GUEST'
-went_back unready "its one try was used up and it was not confirmed"
+went_back unready "its one try was used up and it was not confirmed; at the last one it came as far as its services"
 next unhealthy 240 <<'CHANGE'
 mkdir -p "$root/etc/beadm-rs/health.d/required.d"
 printf '#!/bin/sh\nexit 1\n' >"$root/etc/beadm-rs/health.d/required.d/never"
@@ -106,8 +108,30 @@ finish poweroff
 GUEST
 ) || return
 
+stage without-init 1200 < <(watched_job <<'GUEST'
+went_back hanging "its one try was used up and it was not confirmed; at the last one it came as far as its services"
+TRIES=3
+# Debian's initramfs would take the shell for an init.
+next initless 240 --no-check <<'CHANGE'
+rm "$root/usr/sbin/init" "$root/usr/bin/sh" "$root/usr/lib/systemd/systemd"
+CHANGE
+finish poweroff
+GUEST
+) || return
+
+stage without-modules 900 < <(watched_job <<'GUEST'
+went_back initless "its 3 tries were used up and it was not confirmed"
+check_is "all three were made" 1 sh -c 'ls /boot/efi/loader/entries | grep -c "+0-3.conf"'
+next unloaded 90 --no-check <<'CHANGE'
+rm -r "$root/usr/lib/modules"
+CHANGE
+finish poweroff
+GUEST
+) || return
+
 stage dracut-hung 900 < <(watched_job <<'GUEST'
-went_back hanging "its one try was used up and it was not confirmed"
+check_is "after unloaded debian is the root, by itself" rpool/ROOT/debian findmnt -no SOURCE /
+check_is "and says so" 1 sh -c 'beadm-rs status -H | grep -c "^fell back.unloaded: its one try was used up and it was not confirmed"'
 # With dracut, where systemd runs in the initramfs and waits for a root that never comes.
 next unrooted 60 --no-check <<'CHANGE'
 cat /dev/disk/by-id/virtio-dracut >"$root/boot/initrd.img-$(uname -r)"

@@ -1,0 +1,103 @@
+//! What activations keep of what is shared: told, and released.
+
+use serde_json::{Value, json};
+
+use super::super::context::Context;
+use super::super::output;
+use crate::host::Host;
+use crate::plan::share::activation;
+use crate::plan::{Action, Plan};
+use crate::share::find::{self, Shared};
+use crate::share::history::activations;
+use crate::survey::{Around, Survey};
+use crate::zfs::SyncOp;
+
+/// What all environments share, where it is mounted and this program has adopted
+/// it. What cannot be read is told.
+pub(in crate::cli) fn of_activations(context: &Context, survey: &Survey) -> Option<Shared> {
+    find::mounted(survey)?;
+    match find::shared(&context.host, survey) {
+        Ok(shared) => shared,
+        Err(error) => {
+            context.warn(&error.to_string());
+            None
+        }
+    }
+}
+
+/// The line of `status`.
+pub(in crate::cli) fn kept_row(shared: &Shared) -> Vec<String> {
+    let taken = activations(&shared.datasets);
+    let used: u64 = taken.iter().map(|taken| taken.used()).sum();
+    let name = shared.datasets.first().map(|share| share.name.to_string());
+    let kept = match taken.len() {
+        0 => "no snapshots of activations".to_owned(),
+        1 => format!("1 activation has a snapshot of it, {}", output::size(used)),
+        many => format!(
+            "{many} activations have snapshots of it, {}",
+            output::size(used)
+        ),
+    };
+    let text = match (name, &shared.doubt) {
+        (Some(name), _) => format!("{name}; {kept}"),
+        (None, doubt) => doubt.clone().unwrap_or_default(),
+    };
+    vec!["shared".to_owned(), output::one_line(&text)]
+}
+
+/// The same as data.
+pub(in crate::cli) fn in_json(shared: &Shared) -> Value {
+    let taken: Vec<Value> = activations(&shared.datasets)
+        .iter()
+        .map(|taken| {
+            let of = &taken.activation;
+            json!({
+                "id": of.id,
+                "deed": of.deed,
+                "target": of.target,
+                "name": of.name,
+                "used": taken.used(),
+                "snapshots": taken.snapshots.iter().map(|one| &one.name).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    json!({
+        "dataset": shared.datasets.first().map(|share| &share.name),
+        "activations": taken,
+        "doubt": shared.doubt,
+    })
+}
+
+/// Whether snapshots of older activations go once this plan is carried out: with
+/// a trial they go when that is confirmed.
+pub(in crate::cli) fn release_is_due(survey: &Survey, made: &Plan) -> bool {
+    let does = |wanted: &dyn Fn(&SyncOp) -> bool| {
+        made.steps.iter().any(|step| match &step.action {
+            Action::Transact { operations, .. } => operations.iter().any(wanted),
+            _ => false,
+        })
+    };
+    let is_good =
+        does(&|operation| matches!(operation, SyncOp::Mark { key, .. } if key == "confirmed"));
+    let is_taken = does(&|operation| matches!(operation, SyncOp::Snapshot { .. }));
+    is_good && activation::is_due(survey, is_taken)
+}
+
+/// Releases what is kept of older activations. Where that cannot be done now the
+/// next activation does it.
+pub(in crate::cli) fn release(context: &Context) {
+    let look = |host: &Host| {
+        let around = Around {
+            shared: true,
+            ..Around::default()
+        };
+        Ok(Survey::around(host, &around)?)
+    };
+    if let Err(trouble) = context.change(look, activation::release, |_| None) {
+        context.warn(&format!(
+            "the snapshots that older activations took of what is shared are still there ({}); \
+             the next activation releases them",
+            trouble.message
+        ));
+    }
+}
