@@ -14,5 +14,15 @@ totals() {
     ' "$1"
 }
 
+# failures FILE: what failed and what it said of it, so that a reader of the end alone knows.
+failures() {
+    awk '
+        /^test (host|lab|system|bench)::.* \.\.\. FAILED$/ { print; next }
+        /^---- .* ----$/ { inside = 1; lines = 0 }
+        /^failures:$/ || /^test result:/ { inside = 0 }
+        inside && lines++ < 30
+    ' "$1"
+}
+
 # all_passed TOTALS: true when something passed and nothing failed.
 all_passed() { [[ $1 =~ ^[1-9][0-9]*\ passed,\ 0\ failed$ ]]; }
