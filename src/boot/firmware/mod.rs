@@ -18,7 +18,8 @@ use super::command_line::{self, PANIC, says_panic, words};
 use super::copies::{self, Copied, IMAGES, Purpose, Said, Store};
 use super::site::Site;
 use super::{
-    BootState, Bootfs, Capabilities, Forgotten, Loader, Switch, counts_no_tries, keeps_its_name, watch,
+    BootState, Bootfs, Capabilities, Forgotten, Loader, Switch, counts_no_tries, keeps_its_name,
+    watch,
 };
 use crate::check::OwnFile;
 use crate::os::firmware::{BootOption, Boots};
