@@ -1,6 +1,6 @@
-//! Copies of kernels and initramfs on a loader's partition: each pair in a
-//! directory of its own, `beadm-rs/HASH/{linux,initrd}`, shared where they are
-//! identical. And what else is done with the files of such a partition.
+//! Copies of kernels and initramfs on a loader's partition: each pair, or unified
+//! image, in a directory of its own, `beadm-rs/HASH/{linux,initrd}`, shared where
+//! they are identical. And what else is done with the files of such a partition.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
@@ -10,7 +10,7 @@ use cap_std_ext::cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::be::BootEnvironment;
-use crate::check::{self, CONFIRMS, OwnFile};
+use crate::check::{self, CONFIRMS, OwnFile, OwnKernel};
 use crate::os::loader::{LoaderChange, LoaderPartition, hexadecimal};
 use crate::os::{Error, Platform, Result};
 use crate::plan::{Action, Refusal, Step};
@@ -86,7 +86,7 @@ pub(super) struct Copied {
     /// What an administrator has to know about that.
     pub notes: Vec<String>,
     /// The kernel that is copied.
-    pub kernel: OwnFile,
+    pub kernel: OwnKernel,
 }
 
 /// How an environment is to boot by its copies.
@@ -96,6 +96,8 @@ pub(super) struct Purpose {
     pub switch: Switch,
     /// How long what is not for good may take, seconds; 0 for as long as it does.
     pub watch: u64,
+    /// The loader starts unified images too.
+    pub unified: bool,
 }
 
 impl Store {
@@ -217,21 +219,39 @@ impl Store {
                  --no-trial {name}"
             )));
         }
-        let Some((kernel, initramfs)) = bootable.kernel else {
+        let bootable_by = |kernel: &OwnKernel| match kernel {
+            OwnKernel::Pair(..) => true,
+            OwnKernel::Unified(..) => purpose.unified,
+        };
+        let Some(kernel) = bootable.kernel.filter(bootable_by) else {
+            let or_image = if purpose.unified {
+                format!(
+                    ", nor a unified image whose command line says root=ZFS={}",
+                    environment.root.name
+                )
+            } else {
+                String::new()
+            };
             return Err(Refusal::new(
                 attempted,
                 format!(
                     "{loader} boots copies, and {name} has no kernel with an initramfs of \
-                     its own in a dataset to copy"
+                     its own in a dataset to copy{or_image}"
                 ),
             )
             .remedy("install a kernel in it, with /boot in one of its datasets"));
         };
-        let fitted = watch::fitted(platform, purpose.watch, purpose.switch, bootable.disarms);
+        let fitted = match &kernel {
+            OwnKernel::Unified(..) if purpose.switch != Switch::Good => {
+                Err("a unified kernel image takes no other initramfs".to_owned())
+            }
+            _ => watch::fitted(platform, purpose.watch, purpose.switch, bootable.disarms),
+        };
         let notes = watch::notes(platform, &fitted);
         let watch = fitted.ok().flatten();
-        let image = image_name(&kernel, &initramfs);
-        let bytes = kernel.size + initramfs.size;
+        let image = image_name(&kernel);
+        let files_of_it = staged(&kernel);
+        let bytes = files_of_it.iter().map(|(_, file, _)| file.size).sum();
         let is_there = self.images.get(&image) == Some(&bytes);
         let orphans: Vec<Utf8PathBuf> = orphans
             .into_iter()
@@ -269,10 +289,7 @@ impl Store {
             vec![self.remove(files(&image).to_vec())]
         };
         let directory = Utf8Path::new(IMAGES).join(&image);
-        for (step, source, to) in [
-            ("stage-kernel", &kernel, "linux"),
-            ("stage-initramfs", &initramfs, "initrd"),
-        ] {
+        for (step, source, to) in files_of_it {
             let copy = Action::Loader(LoaderChange::Copy {
                 dataset: source.dataset.clone(),
                 file: source.file.clone(),
@@ -316,10 +333,24 @@ fn files(image: &str) -> [Utf8PathBuf; 5] {
     })
 }
 
+/// The files that are copied: the step, the file, and what its copy is called.
+fn staged(kernel: &OwnKernel) -> Vec<(&'static str, &OwnFile, &'static str)> {
+    match kernel {
+        OwnKernel::Pair(kernel, initramfs) => vec![
+            ("stage-kernel", kernel, "linux"),
+            ("stage-initramfs", initramfs, "initrd"),
+        ],
+        OwnKernel::Unified(image, _) => vec![("stage-kernel", image, "linux")],
+    }
+}
+
 /// Under which name identical copies are shared.
-fn image_name(kernel: &OwnFile, initramfs: &OwnFile) -> String {
-    let both = format!("{}\n{}\n", kernel.digest, initramfs.digest);
-    hexadecimal(&Sha256::digest(both.as_bytes()))
+fn image_name(kernel: &OwnKernel) -> String {
+    let mut name = Sha256::new();
+    for (_, file, _) in staged(kernel) {
+        name.update(format!("{}\n", file.digest));
+    }
+    hexadecimal(&name.finalize())
 }
 
 /// The copies that are those of an environment's newest kernel, there or not;
@@ -333,8 +364,7 @@ pub(super) fn newest(
     environment: &BootEnvironment<'_>,
 ) -> Result<Option<String>> {
     let bootable = check::bootable(platform, survey, environment)?;
-    let kernel = bootable.kernel;
-    Ok(kernel.map(|(kernel, initramfs)| image_name(&kernel, &initramfs)))
+    Ok(bootable.kernel.as_ref().map(image_name))
 }
 
 /// Which of the environments a guid is.

@@ -58,7 +58,7 @@ fn parse(image: impl Read + Seek) -> Option<Image> {
 
 /// An image of headers and these sections, for tests.
 #[cfg(test)]
-pub(super) fn example(sections: &[(&str, &[u8])], signed: bool) -> Vec<u8> {
+pub(crate) fn example(sections: &[(&str, &[u8])], signed: bool) -> Vec<u8> {
     const BEGIN: usize = 0x200;
     let mut image = vec![0_u8; BEGIN];
     let number = |number: usize| u32::try_from(number).unwrap().to_le_bytes();

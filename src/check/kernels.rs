@@ -18,6 +18,7 @@ use super::finding::{
 };
 use super::tree::{Entry, Tree};
 use super::{image, names};
+use crate::zfs::DatasetName;
 
 /// Where kernels are: `/boot`, and where the ESP may be mounted.
 pub(super) const PLACES: [&str; 3] = ["boot", "efi", "boot/efi"];
@@ -261,8 +262,32 @@ pub(super) fn findings(
     }
 }
 
-/// The newest kernel that is the environment's own, and its initramfs.
-pub(super) fn newest_own(tree: &Tree<'_>) -> Option<(Entry, Entry)> {
+/// A kernel that is an environment's own.
+pub(super) enum Newest {
+    /// A kernel and its initramfs.
+    Pair(Entry, Entry),
+    /// A unified image, whose command line names the environment.
+    Unified(Entry, String),
+}
+
+/// The newest kernel that is the environment's own and has an initramfs, or the
+/// newest unified image whose command line names `root`.
+pub(super) fn newest_own(tree: &Tree<'_>, root: &DatasetName) -> Option<Newest> {
+    newest_pair(tree).or_else(|| newest_unified(tree, root))
+}
+
+fn newest_unified(tree: &Tree<'_>, root: &DatasetName) -> Option<Newest> {
+    let version = |image: &image::Image| image.version.clone().unwrap_or_default();
+    let own = unified(tree).into_iter().filter_map(|(entry, image)| {
+        let line = image.command_line.clone()?;
+        let names_it = names::root_of(&line).is_some_and(|named| named == *root);
+        (names_it && !entry.foreign).then(|| (version(&image), entry, line))
+    });
+    let newest = own.max_by(|(one, ..), (other, ..)| compare(one, other));
+    newest.map(|(_, entry, line)| Newest::Unified(entry, line))
+}
+
+fn newest_pair(tree: &Tree<'_>) -> Option<Newest> {
     let modules = modules(tree);
     let mut kernels = plain(tree, &modules);
     kernels.extend(installed(tree, &modules));
@@ -272,6 +297,7 @@ pub(super) fn newest_own(tree: &Tree<'_>) -> Option<(Entry, Entry)> {
         .filter(|kernel| !kernel.image.foreign)
         .find_map(|kernel| Some((kernel.image, kernel.initramfs?)))
         .filter(|(_, initramfs)| !initramfs.foreign)
+        .map(|(image, initramfs)| Newest::Pair(image, initramfs))
 }
 
 /// What a kernel lacks, without looking into files.

@@ -37,6 +37,7 @@ use self::finding::{
     FILES_UNREADABLE, Findings, GRUB_NOT_TAKEN_OVER, KERNELS_OUTSIDE, LAYOUT_UNKNOWN,
     LOADER_FILES_DAMAGED, MIRROR_LOST,
 };
+use self::kernels::Newest;
 use self::tree::{Part, Tree};
 use crate::adopt::boot::{Verdict, Way, ways};
 use crate::be::{BootEnvironment, rewrite};
@@ -316,11 +317,30 @@ pub(crate) struct OwnFile {
     pub digest: String,
 }
 
+/// A kernel of an environment's own, and what it needs to boot that one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OwnKernel {
+    /// A kernel and its initramfs.
+    Pair(OwnFile, OwnFile),
+    /// A unified kernel image, and the command line in it, which names the
+    /// environment.
+    Unified(OwnFile, String),
+}
+
+impl OwnKernel {
+    /// What is started.
+    pub(crate) fn image(&self) -> &OwnFile {
+        match self {
+            Self::Pair(image, _) | Self::Unified(image, _) => image,
+        }
+    }
+}
+
 /// What a loader needs to know of an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bootable {
-    /// Its newest kernel and the initramfs of that, where it has both.
-    pub kernel: Option<(OwnFile, OwnFile)>,
+    /// Its newest kernel that could be booted.
+    pub kernel: Option<OwnKernel>,
     /// It has the unit that confirms a trial, and starts it.
     pub confirms: bool,
     /// It has a beadm-rs that ends the dead man's switch of its boot.
@@ -404,9 +424,16 @@ pub(crate) fn bootable(
                 digest: crate::os::loader::digest_of(file)?,
             }))
         };
-        if let Some((kernel, initramfs)) = kernels::newest_own(&tree) {
-            found.kernel = own(&kernel)?.zip(own(&initramfs)?);
-        }
+        found.kernel = match kernels::newest_own(&tree, root) {
+            Some(Newest::Pair(kernel, initramfs)) => {
+                let pair = own(&kernel)?.zip(own(&initramfs)?);
+                pair.map(|(kernel, initramfs)| OwnKernel::Pair(kernel, initramfs))
+            }
+            Some(Newest::Unified(image, line)) => {
+                own(&image)?.map(|image| OwnKernel::Unified(image, line))
+            }
+            None => None,
+        };
         Ok(())
     })?;
     Ok(found)

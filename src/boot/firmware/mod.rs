@@ -263,6 +263,7 @@ impl Loader for Firmware {
             Purpose {
                 switch,
                 watch: self.site.watch,
+                unified: false,
             },
             picture.unneeded(picture.boots.next),
             Said {
@@ -271,7 +272,8 @@ impl Loader for Firmware {
             },
         )?;
         self.site.told().extend(notes);
-        match is_program(self.site.platform.as_ref(), &kernel) {
+        let kernel = kernel.image();
+        match is_program(self.site.platform.as_ref(), kernel) {
             Ok(true) => {}
             Ok(false) => {
                 return Err(Refusal::new(

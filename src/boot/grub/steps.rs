@@ -176,6 +176,7 @@ impl Grub {
         let purpose = Purpose {
             switch,
             watch: self.site.watch,
+            unified: false,
         };
         let Copied {
             image,

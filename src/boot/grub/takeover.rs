@@ -125,6 +125,7 @@ fn files(
     let purpose = Purpose {
         switch: Switch::Good,
         watch: 0,
+        unified: false,
     };
     let Copied {
         image, mut steps, ..

@@ -232,6 +232,14 @@ impl SystemdBoot {
             own.guid == root.guid && picture::root(entry).as_ref() != Some(to)
         }) {
             let file = &entry.file;
+            if entry.is_unified() {
+                // The image goes on naming what is no more.
+                entries.retain(|other| other.file != *file);
+                let away = picture.store.remove(vec![path(file)]);
+                let back = write_back(&picture, file, &entry.text);
+                steps.push(Step::new("forget-entry", away).undone_by(back));
+                continue;
+            }
             let text = entry::renamed(entry, to.as_str(), to.leaf());
             let called = Entry::parse(file, true, &text).unwrap_or_default();
             entries = with(&entries, called);

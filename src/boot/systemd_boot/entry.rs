@@ -147,6 +147,11 @@ impl Entry {
         images.all(|(other, _)| other == kind).then_some(image)
     }
 
+    /// It starts a unified image of an environment's, by this program.
+    pub(super) fn is_unified(&self) -> bool {
+        self.value("efi").is_some()
+    }
+
     /// Its name and its counter.
     pub(super) fn counted(&self) -> (&str, Option<Counter>) {
         counted(&self.file)
@@ -229,13 +234,17 @@ pub(super) struct Wanted<'a> {
     pub provisional: bool,
     /// The dead man's switch it gets.
     pub watch: Option<&'a Watch>,
+    /// The command line of the unified image that it starts. With Secure Boot that
+    /// counts whatever the entry says, so it does without, too.
+    pub unified: Option<&'a str>,
 }
 
 /// The text of an entry.
 pub(super) fn text(wanted: &Wanted<'_>) -> String {
     let base = wanted.base;
+    let kept = || base.map_or_else(|| wanted.command_line.to_owned(), Entry::lasting_options);
     let mut options = with_root(
-        &base.map_or_else(|| wanted.command_line.to_owned(), Entry::lasting_options),
+        &wanted.unified.map_or_else(kept, str::to_owned),
         wanted.root,
     );
     let mut added = Vec::new();
@@ -255,14 +264,19 @@ pub(super) fn text(wanted: &Wanted<'_>) -> String {
     put("title", wanted.title);
     put("sort-key", SORT_KEY);
     put("version", &wanted.own.generation.to_string());
-    put("linux", &format!("{}/linux", wanted.images));
-    if let Some(watch) = wanted.watch {
-        put("initrd", &format!("/{}", watch.file));
+    let image = format!("{}/linux", wanted.images);
+    if wanted.unified.is_some() {
+        put("efi", &image);
+    } else {
+        put("linux", &image);
+        if let Some(watch) = wanted.watch {
+            put("initrd", &format!("/{}", watch.file));
+        }
+        for initrd in extra_initrds(base) {
+            put("initrd", initrd);
+        }
+        put("initrd", &format!("{}/initrd", wanted.images));
     }
-    for initrd in extra_initrds(base) {
-        put("initrd", initrd);
-    }
-    put("initrd", &format!("{}/initrd", wanted.images));
     put("options", &options);
     for (key, value) in base.iter().flat_map(|base| &base.lines) {
         // The machine's id would come before the version in the order.
@@ -397,6 +411,7 @@ mod tests {
             command_line: "BOOT_IMAGE=x root=zfs:AUTO ro",
             provisional: trial,
             watch: None,
+            unified: None,
         }
     }
 

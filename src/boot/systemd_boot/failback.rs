@@ -48,13 +48,16 @@ fn text(own: &Entry, name: &str, guid: Guid) -> String {
 }
 
 /// The text of the one that leads to an environment; `None` where that has no
-/// entry of its own that stays.
-fn wanted(survey: &Survey, entries: &[Entry], guid: Guid) -> Option<String> {
+/// entry of its own that stays, or where the word more would not be read.
+fn wanted(survey: &Survey, picture: &Picture, entries: &[Entry], guid: Guid) -> Option<String> {
     survey.environment_with(guid)?;
     let own = picture::own(entries);
     let (entry, _) = own.iter().find(|(entry, own)| {
         own.guid == guid && own.generation > 0 && entry.counted().1.is_none()
     })?;
+    if picture.secure_boot && entry.is_unified() {
+        return None;
+    }
     let root = root_under(entry, &survey.beroot)?;
     Some(text(entry, root.leaf(), guid))
 }
@@ -84,7 +87,7 @@ pub(super) fn followed(
     if there.is_some_and(|text| !is_ours(survey, text)) {
         return (Vec::new(), entries);
     }
-    let wanted = back.and_then(|guid| wanted(survey, &entries, guid));
+    let wanted = back.and_then(|guid| wanted(survey, picture, &entries, guid));
     entries.retain(|entry| !(entry.here && is_it(&entry.file)));
     if let Some(text) = &wanted {
         entries = with(&entries, Entry::parse(FILE, true, text).unwrap_or_default());

@@ -39,6 +39,8 @@ pub(super) struct Picture {
     pub defaults: Vec<Default_>,
     /// `LoaderEntryOneShot`.
     pub once: Option<String>,
+    /// Secure Boot is on: a unified image's own command line counts.
+    pub secure_boot: bool,
 }
 
 /// Where a default comes from, and its pattern.
@@ -171,6 +173,7 @@ impl Picture {
         picture.once = platform.variable("LoaderEntryOneShot");
         let text = read(&first.dir, "loader/loader.conf".into()).unwrap_or_default();
         picture.defaults = defaults(platform, &text);
+        picture.secure_boot = platform.facts().secure_boot;
         Ok(Some(picture))
     }
 
@@ -323,7 +326,10 @@ pub(super) fn leftovers(
     let needed: BTreeSet<&str> = entries
         .iter()
         .filter(|entry| !going.contains(entry.file.as_str()))
-        .flat_map(|entry| entry.values("linux").chain(entry.values("initrd")))
+        .flat_map(|entry| {
+            let of = |key| entry.values(key);
+            of("linux").chain(of("efi")).chain(of("initrd"))
+        })
         .filter_map(|path| {
             let path = path.trim_start_matches(['/', '\\']);
             path.strip_prefix(IMAGES)?.split(['/', '\\']).nth(1)

@@ -9,6 +9,7 @@ use super::{SystemdBoot, root_under};
 use crate::be::BootEnvironment;
 use crate::boot::copies::{self, Copied, IMAGES, Purpose, Said};
 use crate::boot::{Loader as _, Switch};
+use crate::check::OwnKernel;
 use crate::os::loader::LoaderChange;
 use crate::plan::{Action, Refusal, Step};
 use crate::survey::Survey;
@@ -66,7 +67,7 @@ impl SystemdBoot {
             mut steps,
             watch,
             notes,
-            ..
+            kernel,
         } = picture.store.copied(
             self.site.platform.as_ref(),
             survey,
@@ -74,6 +75,7 @@ impl SystemdBoot {
             Purpose {
                 switch,
                 watch: self.site.watch,
+                unified: true,
             },
             orphans,
             Said {
@@ -93,6 +95,10 @@ impl SystemdBoot {
             command_line: &command_line,
             provisional: switch != Switch::Good,
             watch: watch.as_ref(),
+            unified: match &kernel {
+                OwnKernel::Pair(..) => None,
+                OwnKernel::Unified(_, line) => Some(line),
+            },
         });
         let entry = Entry::parse(&file, true, &text).unwrap_or_default();
         self.made().push(entry.clone());

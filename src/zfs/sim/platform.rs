@@ -361,6 +361,7 @@ impl Platform for Sim {
         Facts {
             hostid,
             command_line: self.command_line(),
+            secure_boot: self.variable("SecureBoot").as_deref() == Some("1"),
             ..Facts::default()
         }
     }

@@ -3,6 +3,7 @@
 mod stopped;
 mod switches;
 mod trials;
+mod unified;
 mod watched;
 
 use std::fs;
