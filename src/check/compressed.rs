@@ -34,6 +34,10 @@ impl<R: Read> Input<R> {
         }
     }
 
+    pub(super) fn into_inner(self) -> R {
+        self.inner
+    }
+
     /// The next bytes, `count` of them, or fewer where it ends before.
     pub(super) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         while self.buffer.len() - self.at < count {
@@ -185,10 +189,11 @@ impl<R: Read> Read for Decoder<R> {
 }
 
 /// What is compressed, as one stream: parallel compressors write several frames
-/// one after the other.
+/// one after the other. It ends where something else follows.
 pub(super) struct Frames<R: Read> {
     compression: Compression,
     decoder: Option<Decoder<R>>,
+    rest: Option<Input<R>>,
 }
 
 impl<R: Read> Frames<R> {
@@ -196,7 +201,13 @@ impl<R: Read> Frames<R> {
         Ok(Self {
             compression,
             decoder: Some(Decoder::new(compression, input)?),
+            rest: None,
         })
+    }
+
+    /// What follows, once it was read to its end; `None` where nothing does.
+    pub(super) fn into_rest(self) -> Option<Input<R>> {
+        self.rest
     }
 }
 
@@ -220,11 +231,7 @@ impl<R: Read> Read for Frames<R> {
                 Magic::Compressed(next) if next == self.compression => {
                     self.decoder = Some(Decoder::new(next, input)?);
                 }
-                _ => {
-                    return Err(io::Error::other(
-                        "something else follows what is compressed",
-                    ));
-                }
+                _ => self.rest = Some(input),
             }
         }
     }

@@ -109,8 +109,7 @@ pub fn read(initramfs: impl Read, wanted: &[&str]) -> Result<Contents, Trouble> 
                     .map_err(|error| damaged(&error))?;
             }
             Magic::Compressed(compression) => {
-                // Whatever follows what is compressed is its own business.
-                let unpack = || -> io::Result<()> {
+                let unpack = || -> io::Result<Option<_>> {
                     let mut inner = Input::new(Frames::new(compression, input)?);
                     let before = contents.entries;
                     while inner.skip_zeros()? {
@@ -120,10 +119,12 @@ pub fn read(initramfs: impl Read, wanted: &[&str]) -> Result<Contents, Trouble> 
                     if contents.entries == before {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
-                    Ok(())
+                    Ok(inner.into_inner().into_rest())
                 };
-                unpack().map_err(|error| damaged(&error))?;
-                break;
+                match unpack().map_err(|error| damaged(&error))? {
+                    Some(rest) => input = rest,
+                    None => break,
+                }
             }
             Magic::Opaque(name) => return Err(Trouble::Opaque(name)),
             Magic::Unknown => {
@@ -331,6 +332,31 @@ mod tests {
         for how in ["gzip", "xz", "zstd", "lz4"] {
             let bytes = [early(), compressed(how, one), compressed(how, other)].concat();
             assert_eq!(read(bytes.as_slice()), Ok(expected()), "{how}");
+        }
+    }
+
+    #[test]
+    fn an_archive_behind_one_that_is_compressed_is_looked_into() {
+        for how in ["gzip", "xz", "zstd"] {
+            for last in [
+                cpio(&[("x", b"y")]),
+                compressed("gzip", &cpio(&[("x", b"y")])),
+            ] {
+                let main = compressed(how, &main_archive());
+                let bytes = [early(), main, vec![0; 5], last].concat();
+                let more = Contents {
+                    entries: expected().entries + 1,
+                    ..expected()
+                };
+                // Of the same compression it is one stream with the first.
+                assert_eq!(read(bytes.as_slice()), Ok(more), "{how}");
+            }
+            let bytes = [compressed(how, &main_archive()), b"#!/bin/sh".to_vec()].concat();
+            assert_eq!(
+                read(bytes.as_slice()),
+                Err(Trouble::Damaged("it is no archive".to_owned())),
+                "{how}"
+            );
         }
     }
 
