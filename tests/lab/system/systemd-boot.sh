@@ -150,6 +150,31 @@ for place in promote:after stage-kernel:after stage-initramfs:before stage-entry
     beadm-rs activate --no-trial debian >/dev/null 2>&1
 done
 check_is "debian boots next" debian boots
+refused() { "$@" >/dev/null 2>&1; echo $?; }
+mount -o remount,ro /boot/efi
+check_is "a partition that is mounted read-only is refused" 3 refused beadm-rs activate --no-sync --no-trial new
+mount -o remount,rw /boot/efi
+printf '\0\0\0\0' >>"/boot/initrd.img-$(uname -r)"
+dd if=/dev/zero of=/boot/efi/full bs=1M >/dev/null 2>&1
+check_is "a partition that is full is refused" 3 refused beadm-rs kernel-updated
+check_is "and nothing is left of it" "" find /boot/efi -name '*.new'
+rm /boot/efi/full
+check "with room it is done" beadm-rs kernel-updated
+umount /boot/efi
+check_is "a partition that is not there is refused" 3 refused beadm-rs activate --no-sync --no-trial new
+mount /boot/efi
+check "activate" beadm-rs activate --no-sync --no-trial new
+own() { ls /boot/efi/loader/entries/beadm-rs-"$(zfs get -Hp -o value guid "rpool/ROOT/$1")"-*.conf; }
+sed -i 's/^options .*/& lab.edited/' "$(own new)"
+echo 'architecture x64' >>"$(own new)"
+rm -r /boot/efi/beadm-rs
+check_is "without its copies it does not boot next" 0 sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"new\" { print \$2 }" | grep -c R'
+check "activated again" beadm-rs activate --no-sync --no-trial new
+check_is "it boots next" new boots
+check_is "what was added to its entry by hand is kept" "1 1" \
+    sh -c 'echo "$(grep -c "^options .* lab.edited$" "$1") $(grep -c "^architecture" "$1")"' sh "$(own new)"
+check "back" beadm-rs activate --no-sync --no-trial debian
+check_is "debian boots next again" debian boots
 finish reboot
 GUEST
 
