@@ -1,6 +1,7 @@
-# What goes on in the machine while it goes over to another environment, and back: accounts, a crontab and
-# a log changed after create, after activate, with an orderly reboot, with one that is not, and in a trial
-# that failed. All of it is there after each boot, once. Sourced by tests/lab/run, which defines `stage`.
+# What goes on in the machine while it goes over to another environment, and back: accounts, a crontab, a
+# log, mail, a print job and the journal, changed after create, after activate and during shutdown, with an
+# orderly reboot, with one that is not, with the power cut while the machine stops, and in a trial that
+# failed. All of it is there after each boot, once. Sourced by tests/lab/run, which defines `stage`.
 # shellcheck shell=bash
 
 SCENARIO_INSTALL=1
@@ -9,8 +10,27 @@ SCENARIO_INSTALL=1
 carried_job() {
     cat <<'GUEST'
 own=/var/lib/lab
-line() { echo "$1" >>$own/app.log; }
-lines() { tr '\n' ' ' <$own/app.log | sed 's/ $//'; }
+line() {
+    echo "$1" | tee -a $own/app.log /var/mail/alice /var/spool/cups/job | logger -t lab
+}
+words() { tr '\n' ' ' | sed 's/ $//'; }
+# What is in the log, and what else has other lines.
+lines() {
+    local log other
+    log=$(words <$own/app.log)
+    printf %s "$log"
+    for other in "cat /var/mail/alice" "cat /var/spool/cups/job" "journalctl -q -t lab -o cat"; do
+        [ "$($other | words)" = "$log" ] || printf '; %s says %s' "$other" "$($other | words)"
+    done
+}
+# at_the_end LINE [COMMAND]: while the machine stops, like any service that stops.
+at_the_end() {
+    { declare -f line; echo "own=$own; line $1; ${2-}"; } >/run/at-the-end
+    printf '[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\nExecStop=/bin/bash /run/at-the-end\n' \
+        >/run/systemd/system/lab-at-the-end.service
+    systemctl daemon-reload
+    systemctl start lab-at-the-end
+}
 shadow() { getent shadow "$1" | cut -d: -f2; }
 user() { getent passwd "$1" | cut -d: -f3; }
 late() { systemctl show -P "$1" beadm-rs-late-sync.service; }
@@ -19,6 +39,7 @@ of_status() { beadm-rs status -H | awk -F '\t' -v key="$1" '$1 == key { print $2
 bootfs() { zpool get -H -o value bootfs rpool; }
 # suddenly: the machine is gone as soon as the job has ended; what was synced is on the disk.
 suddenly() {
+    journalctl --sync
     sync
     zpool sync rpool
     systemd-run --quiet sh -c 'while systemctl is-active --quiet lab-job.service; do sleep 0.1; done; sleep 1; echo b >/proc/sysrq-trigger'
@@ -35,12 +56,15 @@ systemctl daemon-reload
 check_is "systemd-analyze has nothing to say of the unit" "" systemd-analyze verify --man=no beadm-rs-late-sync.service
 check "init" beadm-rs init -y
 check_is "and enables it" enabled systemctl is-enabled beadm-rs-late-sync.service
-mkdir -p $own/crontabs /etc/beadm-rs/synclist.d
+mkdir -p $own/crontabs /var/mail /var/spool/cups /var/log/journal /etc/beadm-rs/synclist.d
 printf '%s\n' "$own/app.log APPEND" "$own/crontabs" >/etc/beadm-rs/synclist.d/lab.conf
 useradd -u 2001 alice && echo alice:first | chpasswd
 useradd -u 2002 bob && echo bob:first | chpasswd
 echo "0 1 * * * alice" >$own/crontabs/alice
 echo "0 2 * * * bob" >$own/crontabs/bob
+systemctl restart systemd-journald
+journalctl --flush
+check "what is mailed is shared" sh -c 'beadm-rs share init && beadm-rs share add /var/mail && beadm-rs share confirm -y'
 line begun
 beadm-rs create new
 check "an upgrade makes a system user in there" beadm-rs run new -- useradd --system --uid 987 daemon9
@@ -100,6 +124,7 @@ line after-failback
 useradd -u 2005 eve
 beadm-rs run debian -- usermod -s /bin/dash bob
 usermod -s /bin/true bob
+at_the_end while-stopping
 finish reboot
 GUEST
 ) || return
@@ -107,7 +132,7 @@ GUEST
 stage boot-3 < <(carried_job <<'GUEST'
 check_is "the one before is up" rpool/ROOT/debian findmnt -no SOURCE /
 check_is "the service did its work" success late Result
-check_is "every line of the log is there, once" "begun after-create after-activate in-new after-failback" lines
+check_is "every line of the log is there, once" "begun after-create after-activate in-new after-failback while-stopping" lines
 check_is "the account that was unlocked is unlocked" '$' sh -c "getent shadow alice | cut -d: -f2 | cut -c1"
 check_is "the password is the new one" "$(cat /root/bob)" shadow bob
 check_is "who was removed is, who came before and after the failback is there" " 2004 2005" echo "$(user carol)" "$(user dave)" "$(user eve)"
@@ -130,13 +155,14 @@ beadm-rs unmount new >/dev/null
 guid() { zfs get -Hp -o value guid "$1"; }
 zfs set "org.beadm-rs:trial=$(guid rpool/ROOT) {\"version\":1,\"target\":\"$(guid rpool/ROOT/new)\",\"back\":\"$(guid rpool/ROOT/debian)\",\"tries\":1,\"since\":\"2026-01-01T00:00:00Z\"}" rpool/ROOT
 line before-trial
+at_the_end as-the-power-went 'sleep 1; journalctl --sync; sync; zpool sync rpool; echo b >/proc/sysrq-trigger'
 finish reboot
 GUEST
 ) || return
 
 stage boot-4 < <(carried_job <<'GUEST'
 check_is "the new one is up" rpool/ROOT/new findmnt -no SOURCE /
-check_is "every line of the log is there, once" "begun after-create after-activate in-new after-failback before-trial" lines
+check_is "every line of the log is there, once" "begun after-create after-activate in-new after-failback while-stopping before-trial as-the-power-went" lines
 check "while it is tried, the way back is not forgotten" sh -c "zfs get -H -o value org.beadm-rs:files rpool/ROOT | grep -q '\"newest\":\"$(zfs get -Hp -o value guid rpool/ROOT/new)\"'"
 line in-trial
 useradd -u 2006 frank
@@ -149,7 +175,7 @@ GUEST
 
 stage boot-5 < <(carried_job <<'GUEST'
 check_is "the one before is up" rpool/ROOT/debian findmnt -no SOURCE /
-check_is "every line of the log is there, once" "begun after-create after-activate in-new after-failback before-trial in-trial after-trial" lines
+check_is "every line of the log is there, once" "begun after-create after-activate in-new after-failback while-stopping before-trial as-the-power-went in-trial after-trial" lines
 check_is "and who was made in the trial" 2006 user frank
 check_is "the conflict still waits" 1 sh -c 'beadm-rs status -H | grep -c ^conflict'
 check_is "nothing more is to be carried" - record
