@@ -62,6 +62,10 @@ useradd -u 2001 alice && echo alice:first | chpasswd
 useradd -u 2002 bob && echo bob:first | chpasswd
 echo "0 1 * * * alice" >$own/crontabs/alice
 echo "0 2 * * * bob" >$own/crontabs/bob
+# Without it the journal is at times in memory only: nothing waits for the dataset that /var/log is on.
+mkdir -p /etc/systemd/system/systemd-journal-flush.service.d
+printf '[Unit]\nAfter=zfs-mount.service\n' >/etc/systemd/system/systemd-journal-flush.service.d/lab.conf
+systemctl daemon-reload
 systemctl restart systemd-journald
 journalctl --flush
 check "what is mailed is shared" sh -c 'beadm-rs share init && beadm-rs share add /var/mail && beadm-rs share confirm -y'
