@@ -3,10 +3,12 @@
 pub mod ancestry;
 mod booted;
 mod device;
+mod facts;
 mod grub;
 mod holders;
 pub mod init;
 mod loader;
+mod namespace;
 mod private;
 mod run;
 mod tree;
@@ -23,7 +25,6 @@ use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::ambient_authority;
 use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
-use nix::sched::CloneFlags;
 
 use super::firmware::{Boots, Extent};
 use super::grub::{GrubChange, GrubMachine};
@@ -153,127 +154,6 @@ impl Linux {
             users => format!("in use by process {}", users.join(", ")),
         }
     }
-}
-
-/// A mount namespace of this thread's own, of which nothing gets out.
-fn leave_namespace() -> io::Result<()> {
-    nix::sched::unshare(CloneFlags::CLONE_NEWNS)?;
-    let none = None::<&str>;
-    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    Ok(())
-}
-
-/// Mounts a dataset or snapshot so that nothing can be changed, and nothing in
-/// it be executed or opened as a device, through this mount.
-fn mount_readonly(object: &str, directory: &Utf8Path) -> io::Result<()> {
-    let none = None::<&str>;
-    let directory = directory.as_std_path();
-    let harmless =
-        MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-    let mount = |flags| nix::mount::mount(Some(object), directory, Some("zfs"), flags, none);
-    match mount(harmless | MsFlags::MS_RDONLY) {
-        Ok(()) => Ok(()),
-        // Mounted somewhere so that it can be written: a read-only one beside it
-        // is refused (zpl_get_tree in zpl_super.c), but not one that is made
-        // read-only afterwards, by itself.
-        Err(nix::errno::Errno::EBUSY) => {
-            mount(harmless)?;
-            let only = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-            nix::mount::mount(none, directory, none, only | harmless, none)?;
-            Ok(())
-        }
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-/// The firmware's variable: four bytes of attributes, then its value.
-const SECURE_BOOT: &str =
-    "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
-
-/// A dataset's files in this thread's namespace, seen by nobody else.
-fn mount_privately(dataset: &DatasetName, directory: &Utf8Path, writable: bool) -> io::Result<Dir> {
-    if writable {
-        let none = None::<&str>;
-        let flags =
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME;
-        let source = Some(dataset.as_str());
-        nix::mount::mount(source, directory.as_std_path(), Some("zfs"), flags, none)?;
-    } else {
-        mount_readonly(dataset.as_str(), directory)?;
-    }
-    Dir::open_ambient_dir(directory, ambient_authority())
-}
-
-impl Linux {
-    /// In a mount namespace of its own, private to one thread: nobody sees the
-    /// mounts, and they end with the thread or the process, however that ends.
-    fn privately(
-        &self,
-        datasets: &[DatasetName],
-        writable: bool,
-        work: &mut EachWork<'_>,
-    ) -> Result<()> {
-        let directory = self.run.join("files");
-        self.directory(&directory)?;
-        let names: Vec<&str> = datasets.iter().map(DatasetName::as_str).collect();
-        let attempted = format!("work on the files of {}", names.join(", "));
-        let told = |cause: io::Error| Error::Io {
-            attempted: attempted.clone(),
-            cause,
-        };
-        let body = || -> io::Result<()> {
-            leave_namespace()?;
-            // One over the other: each was opened before it was hidden.
-            let dirs = datasets
-                .iter()
-                .map(|dataset| mount_privately(dataset, &directory, writable))
-                .collect::<io::Result<Vec<Dir>>>()?;
-            let done = work(&dirs);
-            drop(dirs);
-            // Waits for the writes, which would else be reported to nobody.
-            let unmounted = datasets.iter().try_for_each(|_| {
-                nix::mount::umount2(directory.as_std_path(), MntFlags::UMOUNT_NOFOLLOW)
-            });
-            done.and(unmounted.map_err(io::Error::from))
-        };
-        std::thread::scope(|scope| scope.spawn(body).join())
-            .map_err(|_| told(io::Error::other("the thread that did it panicked")))?
-            .map_err(told)
-    }
-
-    /// What is mounted where kernels may be and is no dataset.
-    fn boot_places(&self) -> Vec<(Utf8PathBuf, Dir)> {
-        let mounts = || fs::read_to_string(self.proc.join("self/mountinfo")).unwrap_or_default();
-        for place in BOOT_PLACES {
-            if kind_of(&mounts(), place).as_deref() == Some("autofs") {
-                // Looking into it mounts it.
-                let _ = fs::read_dir(place);
-            }
-        }
-        let mounts = mounts();
-        BOOT_PLACES
-            .iter()
-            .filter(|place| {
-                kind_of(&mounts, place).is_some_and(|kind| kind != "zfs" && kind != "autofs")
-            })
-            .filter_map(|place| {
-                let dir = Dir::open_ambient_dir(place, ambient_authority()).ok()?;
-                Some((Utf8PathBuf::from(place.trim_start_matches('/')), dir))
-            })
-            .collect()
-    }
-}
-
-/// Where kernels are when they are in no dataset.
-const BOOT_PLACES: [&str; 3] = ["/boot", "/efi", "/boot/efi"];
-
-/// The type of the file system mounted last on a directory.
-fn kind_of(mountinfo: &str, directory: &str) -> Option<String> {
-    let line = mountinfo
-        .lines()
-        .rfind(|line| line.split(' ').nth(4) == Some(directory))?;
-    let (_, after) = line.split_once(" - ")?;
-    after.split(' ').next().map(str::to_owned)
 }
 
 /// Runs a program of the system's, which has to succeed.
@@ -415,86 +295,15 @@ impl Platform for Linux {
     }
 
     fn facts(&self) -> Facts {
-        let text = |path: &Utf8Path| fs::read_to_string(path).unwrap_or_default();
-        let module = "/sys/module/spl/parameters/spl_hostid";
-        let hostid = text(module.into())
-            .trim()
-            .parse::<u64>()
-            .ok()
-            .and_then(|hostid| u32::try_from(hostid & 0xffff_ffff).ok())
-            .filter(|hostid| *hostid != 0)
-            .or_else(|| {
-                // As get_system_hostid() of libzfs does.
-                let file = fs::read("/etc/hostid").ok()?;
-                crate::check::initramfs::hostid(&file)
-            });
-        Facts {
-            hostid,
-            command_line: text(&self.proc.join("cmdline")),
-            secure_boot: fs::read(SECURE_BOOT).is_ok_and(|bytes| bytes.get(4) == Some(&1)),
-            boot: self.boot_places(),
-        }
+        self.known()
     }
 
-    /// Mounted in a namespace that ends at once; the open directory keeps the
-    /// mount until it is closed.
     fn open_files(&self, object: &Object) -> Result<Files> {
-        let directory = self.run.join("files");
-        self.directory(&directory)?;
-        let told = Error::io(format!("read the files of {object}"));
-        let body = || -> io::Result<Dir> {
-            leave_namespace()?;
-            mount_readonly(&object.to_string(), &directory)?;
-            Dir::open_ambient_dir(&directory, ambient_authority())
-        };
-        let root = std::thread::scope(|scope| scope.spawn(body).join())
-            .unwrap_or_else(|_| Err(io::Error::other("the thread that did it panicked")));
-        Ok(Files {
-            root: root.map_err(told)?,
-            scratch: None,
-        })
+        self.opened(object)
     }
 
     fn with_mounted(&self, datasets: &[DatasetName], work: &mut MountedWork<'_>) -> Result<()> {
-        let own = self.read_own()?;
-        let parent = self.run.join("mounted");
-        self.directory(&parent)?;
-        let mut directories = Vec::new();
-        let mut missing = Vec::new();
-        for (number, dataset) in datasets.iter().enumerate() {
-            let mounts = own.iter().filter(|entry| entry.dataset == *dataset);
-            let mut mounts = mounts.map(|entry| &entry.directory);
-            match (mounts.next(), mounts.next()) {
-                (Some(directory), None) => directories.push(directory.clone()),
-                (Some(_), Some(_)) => {
-                    return Err(Error::Unexpected {
-                        attempted: format!("mount {dataset}"),
-                        detail: "it is mounted on several directories".to_owned(),
-                    });
-                }
-                (None, _) => {
-                    let directory = parent.join(number.to_string());
-                    self.directory(&directory)?;
-                    missing.push((dataset, directory.clone()));
-                    directories.push(directory);
-                }
-            }
-        }
-        let body = || -> Result<()> {
-            leave_namespace().map_err(Error::io("make a mount namespace"))?;
-            for (dataset, directory) in missing {
-                mount_readonly(dataset.as_str(), &directory)
-                    .map_err(Error::io(format!("mount {dataset} on {directory}")))?;
-            }
-            work(&directories);
-            Ok(())
-        };
-        std::thread::scope(|scope| scope.spawn(body).join()).unwrap_or_else(|_| {
-            Err(Error::Unexpected {
-                attempted: "work on mounted datasets".to_owned(),
-                detail: "the thread that did it panicked".to_owned(),
-            })
-        })
+        self.mounted(datasets, work)
     }
 
     fn leave(&self, booted: &Booted) -> Result<()> {
@@ -674,27 +483,5 @@ impl Platform for Linux {
         own.is_some()
             && own == root(&self.proc.join("1/root"))
             && !Utf8Path::new("/run/systemd/container").exists()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MOUNTINFO: &str = "\
-22 1 0:20 / / rw,relatime shared:1 - zfs rpool/ROOT/de\\040bian rw,xattr,posixacl
-23 22 0:21 / /var rw,relatime shared:2 - zfs rpool/ROOT/de\\040bian/var rw
-24 22 0:22 / /home/a\\134b rw master:1 propagate_from:2 - zfs rpool/home rw
-25 22 0:23 / /proc rw - proc proc rw
-26 22 0:24 / /.zfs/snapshot/x ro - zfs rpool/ROOT/debian@x ro
-27 22 8:1 / /boot/efi rw - vfat /dev/vda1 rw
-";
-
-    #[test]
-    fn the_last_mount_on_a_directory_tells_its_type() {
-        assert_eq!(kind_of(MOUNTINFO, "/boot/efi").as_deref(), Some("vfat"));
-        assert_eq!(kind_of(MOUNTINFO, "/").as_deref(), Some("zfs"));
-        assert_eq!(kind_of(MOUNTINFO, "/efi"), None);
-        assert_eq!(kind_of("rubbish", "/"), None);
     }
 }
