@@ -12,7 +12,7 @@ use super::context::Context;
 use super::error::Trouble;
 use super::switch::{self, Deed, Manner, Stopped, Switched};
 use super::watched;
-use super::{output, share};
+use super::{bases, output, share};
 use crate::be::BeName;
 use crate::boot::grub::not_held;
 use crate::check;
@@ -176,6 +176,9 @@ pub(super) fn switched(
     let switched = switch::switch(context, manner, &deed)?;
     if release.get() && switched.report.done {
         share::release(context);
+    }
+    if switched.has_carried() && share::confirms(&switched.report.plan) {
+        bases::release(context);
     }
     Ok(switched)
 }

@@ -8,6 +8,7 @@ pub mod output;
 pub mod progress;
 
 mod activate;
+mod bases;
 mod boot;
 mod check;
 mod completions;

@@ -329,6 +329,12 @@ pub(super) fn beside(looked: &Looked) -> impl Iterator<Item = String> + '_ {
 }
 
 impl Switched {
+    /// Both sides were synchronized anew.
+    pub(super) fn has_carried(&self) -> bool {
+        let carried = self.carried.as_ref();
+        carried.is_some_and(|carried| carried.report.done)
+    }
+
     fn json(&self) -> Value {
         let mut content = self.report.json();
         let sync = self

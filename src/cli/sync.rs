@@ -13,7 +13,7 @@ use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::{CONFLICT, FAILED, REFUSED, Trouble, Verdict};
 use super::progress::Counter;
-use super::{mount, output};
+use super::{bases, mount, output};
 use crate::be::BeName;
 use crate::diff;
 use crate::host::Host;
@@ -161,6 +161,12 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         },
         |_| None,
     );
+    if let Ok(report) = &report
+        && report.done
+        && !report.plan.steps.is_empty()
+    {
+        bases::release(context);
+    }
     conclude(context, seen.into_inner(), report.map(Some))
 }
 

@@ -14,6 +14,7 @@
 //! What reads both environments:
 //!
 //! - [`sides`]: the four trees, and which snapshots are the bases
+//! - [`bases`]: the pairs of snapshots that are there, and which of them are kept
 //! - [`version`], [`read`], [`resolve`]: what there is, what was decided about each path
 //! - [`kept`]: what lost a conflict where nobody is asked, and is kept beside
 //! - [`change`]: what becomes of the target's files, as data; `plan::sync` has the
@@ -24,6 +25,7 @@
 //! versions: the base of the source, the source, the base of the target, the target.
 
 pub mod append;
+pub mod bases;
 pub mod change;
 pub mod content;
 pub mod decide;
