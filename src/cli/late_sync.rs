@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::context::{Context, warn};
 use super::error::{BUSY, FAILED, Trouble};
 use super::switch::beside;
-use super::sync::{Seen, find};
+use super::sync::{self, Seen, find};
 use crate::be::BeName;
 use crate::execute::{Quiet, execute};
 use crate::os::Platform as _;
 use crate::os::linux::Linux;
 use crate::plan::{self, Plan, files};
 use crate::survey::{Files, Scope, Survey, SurveyError};
-use crate::sync::change::Winner;
 use crate::zfs::Guid;
 
 /// Carry what changed elsewhere until this boot: what the service beadm-rs-late-sync runs
@@ -162,7 +161,7 @@ fn carry(context: &Context, late: &Late) -> Result<Vec<String>, Trouble> {
         target: late.running.clone(),
         at_boot: true,
     };
-    let Seen { request, looked } = find(context, &survey, request, Some(Winner::Beside))?;
+    let Seen { request, looked } = find(context, &survey, request, &sync::Manner::beside())?;
     let mut plan = plan::sync::plan(&survey, &request, &looked)?;
     let outcome = plan.outcome.clone();
     if plan.steps.is_empty() {

@@ -18,6 +18,7 @@ mod create;
 mod demo;
 mod destroy;
 mod diff;
+mod editor;
 mod health;
 mod init;
 mod label;

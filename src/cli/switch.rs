@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::context::{Context, Report};
 use super::error::{CONFLICT, Trouble, UNFINISHED, Verdict};
 use super::output;
-use super::sync::{Seen, find, in_conflict, print};
+use super::sync::ask::Conflicts;
+use super::sync::{self, Seen, find, in_conflict, print};
 use crate::be::{BeName, BootEnvironment};
 use crate::host::Host;
 use crate::plan::{self, Plan, Planned, Refusal, files};
 use crate::survey::{Scope, Survey};
-use crate::sync::change::{Looked, Winner};
+use crate::sync::change::Looked;
 use crate::sync::kept;
 use crate::sync::read::Since;
 
@@ -23,8 +24,8 @@ use crate::sync::read::Since;
 pub(super) enum Manner {
     /// Nothing is carried, now or at the boot.
     Without,
-    /// They end it, where nobody said who wins.
-    Stopping(Option<Winner>),
+    /// They end it, where nobody says who wins.
+    Stopping(Option<Conflicts>),
     /// They end nothing, and neither does anything else about files: the target's stay,
     /// the others are kept beside.
     Beside,
@@ -188,10 +189,10 @@ fn look(
     target: Option<&BeName>,
 ) -> Result<Found, Stopped> {
     let mut found = Found::default();
-    let (winner, lenient) = match manner {
+    let (decides, lenient) = match manner {
         Manner::Without => return Ok(found),
-        Manner::Stopping(winner) => (winner, survey.running().is_none()),
-        Manner::Beside => (Some(Winner::Beside), true),
+        Manner::Stopping(conflicts) => (conflicts.into(), survey.running().is_none()),
+        Manner::Beside => (sync::Manner::beside(), true),
     };
     let Some(target) = target else {
         return Ok(found);
@@ -222,7 +223,7 @@ fn look(
                 target: target.clone(),
                 at_boot: false,
             };
-            find(context, survey, request, winner)
+            find(context, survey, request, &decides)
         });
     match looked {
         Ok(seen) => {

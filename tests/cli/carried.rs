@@ -14,7 +14,7 @@ fn add(machine: &Machine, name: &str, path: &str, line: &str) {
 }
 
 /// Both change the same field of an account, and the same crontab.
-fn clash(machine: &Machine) {
+pub(super) fn clash(machine: &Machine) {
     for (name, shell, minute) in [(OLD, "zsh", "10"), (NEW, "fish", "20")] {
         let passwd = read(machine, name, "etc/passwd");
         let passwd = passwd.replace("alice:/bin/bash", &format!("alice:/bin/{shell}"));

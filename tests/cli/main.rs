@@ -11,6 +11,7 @@
 )]
 
 mod around;
+mod asked;
 mod carried;
 mod changes;
 mod checks;
@@ -27,6 +28,7 @@ mod refusals;
 mod run;
 mod share;
 mod sync;
+mod terminal;
 mod transcript;
 mod trials;
 mod unfinished;
