@@ -161,7 +161,14 @@ fn carry(context: &Context, late: &Late) -> Result<Vec<String>, Trouble> {
         target: late.running.clone(),
         at_boot: true,
     };
-    let Seen { request, looked } = find(context, &survey, request, &sync::Manner::beside())?;
+    let Seen {
+        request,
+        looked,
+        notes,
+    } = find(context, &survey, request, &sync::Manner::beside())?;
+    for note in &notes {
+        context.warn(note);
+    }
     let mut plan = plan::sync::plan(&survey, &request, &looked)?;
     let outcome = plan.outcome.clone();
     if plan.steps.is_empty() {

@@ -226,12 +226,13 @@ fn look(
             find(context, survey, request, &decides)
         });
     match looked {
-        Ok(seen) => {
+        Ok(mut seen) => {
             let conflicts = seen.looked.decided.conflicts().count();
             if conflicts > 0 {
                 let trouble = in_conflict(conflicts, target);
                 return Err(Stopped::Conflict(Box::new(seen.looked), trouble));
             }
+            found.notes.append(&mut seen.notes);
             found.seen = Some(seen);
         }
         Err(trouble) if lenient && !is_interrupted(context) => {
@@ -273,7 +274,9 @@ fn or_without(trouble: Trouble) -> Trouble {
 fn carry(
     context: &Context,
     manner: Manner,
-    Seen { request, looked }: Seen,
+    Seen {
+        request, looked, ..
+    }: Seen,
     alone: bool,
     notes: &mut Vec<String>,
 ) -> Result<Option<Carried>, Stopped> {

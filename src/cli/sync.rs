@@ -15,7 +15,7 @@ use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::{CONFLICT, FAILED, REFUSED, Trouble, Verdict};
 use super::progress::Counter;
-use super::{bases, mount, output};
+use super::{bases, output};
 use crate::be::BeName;
 use crate::diff;
 use crate::host::Host;
@@ -23,6 +23,7 @@ use crate::plan::sync::{self, Request};
 use crate::survey::{Scope, Survey};
 use crate::sync::answer::Verdicts;
 use crate::sync::change::{Looked, Winner};
+use crate::sync::list;
 use crate::sync::read::Opened;
 use crate::sync::sides::{self, ListTrouble};
 
@@ -118,6 +119,8 @@ impl Args {
 pub(super) struct Seen {
     pub(super) request: Request,
     pub(super) looked: Looked,
+    /// What a person should know about it.
+    pub(super) notes: Vec<String>,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
@@ -195,9 +198,12 @@ fn conclude(
     seen: Option<Seen>,
     report: Result<Option<Report>, Trouble>,
 ) -> anyhow::Result<()> {
-    let Some(Seen { looked, .. }) = seen else {
+    let Some(Seen { looked, notes, .. }) = seen else {
         return Ok(report.map(drop)?);
     };
+    for note in &notes {
+        context.warn(note);
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let (report, conflict) = match report {
         Ok(report) => (report, None),
@@ -269,7 +275,6 @@ pub(super) fn find(
     let both = sync::environments(survey, &request)?;
     let [source, target] = &both;
     let side = |environment| -> Result<_, Trouble> {
-        mount::keys_are_loaded(environment)?;
         diff::side(host, survey, environment, None)?.ok_or_else(|| {
             Trouble::new(
                 FAILED,
@@ -277,13 +282,23 @@ pub(super) fn find(
             )
         })
     };
-    let sides = sides::sides(survey, side(source)?, side(target)?);
-    let list = sides::list(host, &sides.source).map_err(|trouble| match trouble {
+    let [mut source, mut target] = [side(source)?, side(target)?];
+    sync::without_locked(survey, &request, &mut source.clone(), &list::lies_in)?;
+    let list = sides::list(host, &source).map_err(|trouble| match trouble {
         ListTrouble::Os(error) => Trouble::from(error),
         wrong @ ListTrouble::Wrong(_) => Trouble::new(REFUSED, format!("the synclist: {wrong}"))
             .state("nothing was changed")
             .remedy("put it right; 'man beadm-rs-synclist' has its format"),
     })?;
+    let reaches = |place: &[u8]| list.reaches(place);
+    let mut notes = sync::without_locked(survey, &request, &mut source, &reaches)?;
+    notes.extend(sync::without_locked(
+        survey,
+        &request,
+        &mut target,
+        &reaches,
+    )?);
+    let sides = sides::sides(survey, source, target);
     let shared = sides::shared(host, survey)?;
     let opened = Opened::open(host, &sides, &list)?;
     let decide = |verdicts: &Verdicts| {
@@ -312,5 +327,9 @@ pub(super) fn find(
         verdicts,
         decided,
     };
-    Ok(Seen { request, looked })
+    Ok(Seen {
+        request,
+        looked,
+        notes,
+    })
 }

@@ -45,8 +45,8 @@ use crate::zfs::{NameError, PoolName, SyncOp};
 
 pub use action::Action;
 use conditions::{
-    changeable, environment, finished, loader_is_seen, mounted_by_fstab, not_elsewhere, pools_of,
-    rewritable, unlocked,
+    changeable, environment, finished, has_key, loader_is_seen, mounted_by_fstab, not_elsewhere,
+    pools_of, rewritable, unlocked,
 };
 use record::{close, fits, intent_clear, intent_mark, loader_record};
 

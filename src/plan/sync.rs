@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
+    has_key, intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
 };
 use crate::be::{BeName, BootEnvironment};
 use crate::diff::side::Side;
@@ -81,9 +81,39 @@ pub fn environments<'a>(
     }
     for one in [&source, &target] {
         finished(survey, &attempted, one)?;
-        unlocked(&attempted, one)?;
+        has_key(&attempted, one.root)?;
     }
     Ok([source, target])
+}
+
+/// Leaves out of a side the datasets whose keys are not loaded; a sentence about each.
+/// `reaches` says whether anything in a place, from the root of the tree, is looked at.
+///
+/// # Errors
+/// Something in one of them is.
+pub fn without_locked(
+    survey: &Survey,
+    request: &Request,
+    side: &mut Side,
+    reaches: &dyn Fn(&[u8]) -> bool,
+) -> Result<Vec<String>, Refusal> {
+    let mut told = Vec::new();
+    let mut parts = Vec::new();
+    for part in std::mem::take(&mut side.parts) {
+        let name = part.object.dataset();
+        let dataset = survey.datasets.get(&name);
+        match dataset.map_or(Ok(()), |dataset| has_key(&attempted(request), dataset)) {
+            Ok(()) => parts.push(part),
+            Err(refusal) if reaches(part.place.as_str().as_bytes()) => {
+                return Err(refusal);
+            }
+            Err(_) => told.push(format!(
+                "the key of {name} is not loaded; the synclist names nothing in it"
+            )),
+        }
+    }
+    side.parts = parts;
+    Ok(told)
 }
 
 fn attempted(request: &Request) -> String {
