@@ -112,13 +112,13 @@ fn late(context: &Context) -> Result<Vec<String>, Trouble> {
         Ok(vec![told])
     };
     let Some(source) = files.source(running.guid()) else {
-        return settle(format!("{} has the newest files already", running.name()));
+        return settle(match survey.environment_with(files.newest) {
+            Some(_) => format!("{} has the newest files already", running.name()),
+            None => {
+                "the environment that ran before is gone, and nothing is carried from it".to_owned()
+            }
+        });
     };
-    if survey.environment_with(source).is_none() {
-        return settle(
-            "the environment that ran before is gone, and nothing is carried from it".to_owned(),
-        );
-    }
     let owed = files.owed_to(running.guid(), source);
     // First: whatever becomes of the rest, what happens here from now on is newer.
     record(context, &files::plan_owed(&survey, &files, &owed))?;

@@ -116,7 +116,7 @@ fn files_json(survey: &Survey, files: &Files) -> Value {
         .running()
         .and_then(|running| files.source(running.guid()));
     json!({
-        "newest": files.newest,
+        "newest": called(&files.newest).map(|_| files.newest),
         "newest_name": called(&files.newest),
         "among": files.among.iter().map(called).collect::<Vec<_>>(),
         "owed_from": source.as_ref().and_then(called),
