@@ -164,11 +164,11 @@ pub(super) fn switched(
 ) -> Result<Switched, Stopped> {
     let around = activate::around(&request.name);
     let name = &request.name;
-    share::follow(context, name);
     let release = Cell::new(false);
     let deed = Deed {
         look: &|host| with_newest(host, Survey::around(host, &around)?),
         target: &|_| Some(name.clone()),
+        first: &|_| share::follow_held(context, name),
         plan: &|survey| {
             let plan = activate::plan(survey, context.host.loader.as_ref(), request)?;
             release.set(share::release_is_due(survey, &plan));
@@ -297,7 +297,6 @@ pub(super) fn look_back(host: &Host) -> Result<Survey, Trouble> {
 
 pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Result<()> {
     ask::is_possible(args.conflicts)?;
-    share::follow_back(context);
     let back = match &args.restore_share {
         Some(path) => Some(share::Back::look(context, path.as_deref(), args.force)?),
         None => None,
@@ -309,6 +308,7 @@ pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Re
     let deed = Deed {
         look: &look_back,
         target: &target,
+        first: &|survey| target(survey).is_some_and(|name| share::follow_held(context, &name)),
         plan: &|survey| activate::plan_failback(survey, context.host.loader.as_ref()),
         check: &|survey| match target(survey) {
             Some(name) if !args.no_check => findings(context, survey, &name, Preflight::Back),

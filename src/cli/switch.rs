@@ -39,6 +39,9 @@ pub(super) struct Deed<'a> {
     pub(super) target: &'a dyn Fn(&Survey) -> Option<BeName>,
     /// The plan.
     pub(super) plan: &'a dyn Fn(&Survey) -> Planned,
+    /// What is done first, once nothing stands in the way; whether it may have changed
+    /// something in the target.
+    pub(super) first: &'a dyn Fn(&Survey) -> bool,
     /// What a look at the target shows.
     pub(super) check: &'a dyn Fn(&Survey) -> Result<Vec<String>, Refusal>,
 }
@@ -111,12 +114,16 @@ pub(super) fn switch(
     let begun = context.begin(&|host: &Host| (deed.look)(host))?;
     let survey = &begun.survey;
     let mut plan = (deed.plan)(survey)?;
-    let checked = match plan.steps.is_empty() {
+    let mut checked = match plan.steps.is_empty() {
         true => Vec::new(),
         false => (deed.check)(survey)?,
     };
     let target = (deed.target)(survey);
     let mut found = look(context, manner, survey, target.as_ref())?;
+    let followed = (deed.first)(survey);
+    if followed && !plan.steps.is_empty() {
+        checked = (deed.check)(survey)?;
+    }
     let carried = match found.seen.take() {
         Some(seen) => carry(
             context,
@@ -128,21 +135,21 @@ pub(super) fn switch(
         None => None,
     };
     let done = carried.as_ref().is_some_and(|carried| carried.report.done);
-    let newer = match done {
-        // Both have other snapshots now.
+    let newer = match done || followed {
+        // Both have other snapshots now, or the target other files.
         true => Some((deed.look)(&context.host)?),
         false => None,
     };
     let survey = newer.as_ref().unwrap_or(survey);
     if newer.is_some() {
         plan = (deed.plan)(survey)?;
-        if let (true, Some(short)) = (
-            plan.steps.is_empty(),
-            plan.outcome.strip_suffix("; nothing changed"),
-        ) {
-            // Files did.
-            plan.outcome = short.to_owned();
-        }
+    }
+    if done
+        && plan.steps.is_empty()
+        && let Some(short) = plan.outcome.strip_suffix("; nothing changed")
+    {
+        // Files did.
+        plan.outcome = short.to_owned();
     }
     record(survey, manner, target.as_ref(), &mut plan);
     let kept = carried.iter().flat_map(|carried| beside(&carried.looked));
