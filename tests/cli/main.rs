@@ -20,6 +20,7 @@ mod failback;
 mod grub;
 mod init;
 mod labelled;
+mod layout;
 mod listing;
 mod machine;
 mod names;
