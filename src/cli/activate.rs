@@ -11,8 +11,9 @@ use super::completions::environments;
 use super::context::Context;
 use super::error::Trouble;
 use super::switch::{self, Deed, Manner, Stopped, Switched};
+use super::sync::ask::{self, Conflicts};
 use super::watched;
-use super::{output, share};
+use super::{bases, output, share};
 use crate::be::BeName;
 use crate::boot::grub::not_held;
 use crate::check;
@@ -20,7 +21,6 @@ use crate::host::Host;
 use crate::plan::activate::{self, Preflight};
 use crate::plan::{Plan, Planned, Refusal, provisional};
 use crate::survey::{Around, Survey};
-use crate::sync::change::Winner;
 
 /// Make a boot environment the one that boots next
 ///
@@ -53,9 +53,9 @@ pub struct Args {
     no_check: bool,
 
     /// Whose version is taken of files that both the running environment and this one
-    /// changed; without it they are listed, and nothing is done
-    #[arg(long, value_name = "SIDE", conflicts_with_all = ["no_sync", "not_once"])]
-    conflicts: Option<Winner>,
+    /// changed, or that each is asked about; without it they are listed, and nothing is done
+    #[arg(long, value_name = "WHOSE", conflicts_with_all = ["no_sync", "not_once"])]
+    conflicts: Option<Conflicts>,
 
     /// Carry no files, neither now nor when it boots
     #[arg(long, conflicts_with = "not_once")]
@@ -80,6 +80,11 @@ pub struct FailbackArgs {
     /// Do not look whether it can boot
     #[arg(long)]
     no_check: bool,
+
+    /// Whose version is taken of files that both changed, or that each is asked about:
+    /// where that is not answered nothing is done
+    #[arg(long, value_name = "WHOSE", conflicts_with = "no_sync")]
+    conflicts: Option<Conflicts>,
 
     /// Carry no files, neither now nor when it boots
     #[arg(long)]
@@ -137,6 +142,7 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         once: args.once,
         no_trial: args.no_trial,
     };
+    ask::is_possible(args.conflicts)?;
     let manner = match args.no_sync {
         true => Manner::Without,
         false => Manner::Stopping(args.conflicts),
@@ -158,11 +164,11 @@ pub(super) fn switched(
 ) -> Result<Switched, Stopped> {
     let around = activate::around(&request.name);
     let name = &request.name;
-    share::follow(context, name);
     let release = Cell::new(false);
     let deed = Deed {
         look: &|host| with_newest(host, Survey::around(host, &around)?),
         target: &|_| Some(name.clone()),
+        first: &|_| share::follow_held(context, name),
         plan: &|survey| {
             let plan = activate::plan(survey, context.host.loader.as_ref(), request)?;
             release.set(share::release_is_due(survey, &plan));
@@ -176,6 +182,9 @@ pub(super) fn switched(
     let switched = switch::switch(context, manner, &deed)?;
     if release.get() && switched.report.done {
         share::release(context);
+    }
+    if switched.has_carried() && share::confirms(&switched.report.plan) {
+        bases::release(context);
     }
     Ok(switched)
 }
@@ -287,7 +296,7 @@ pub(super) fn look_back(host: &Host) -> Result<Survey, Trouble> {
 }
 
 pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Result<()> {
-    share::follow_back(context);
+    ask::is_possible(args.conflicts)?;
     let back = match &args.restore_share {
         Some(path) => Some(share::Back::look(context, path.as_deref(), args.force)?),
         None => None,
@@ -299,15 +308,17 @@ pub(super) fn run_failback(context: &Context, args: &FailbackArgs) -> anyhow::Re
     let deed = Deed {
         look: &look_back,
         target: &target,
+        first: &|survey| target(survey).is_some_and(|name| share::follow_held(context, &name)),
         plan: &|survey| activate::plan_failback(survey, context.host.loader.as_ref()),
         check: &|survey| match target(survey) {
             Some(name) if !args.no_check => findings(context, survey, &name, Preflight::Back),
             _ => Ok(Vec::new()),
         },
     };
-    let manner = match args.no_sync {
-        true => Manner::Without,
-        false => Manner::Beside,
+    let manner = match (args.no_sync, args.conflicts) {
+        (true, _) => Manner::Without,
+        (false, None) => Manner::Beside,
+        (false, conflicts) => Manner::Stopping(conflicts),
     };
     let mut switched = switch::switch(context, manner, &deed);
     if let (Some(back), Ok(switched)) = (back, &mut switched) {

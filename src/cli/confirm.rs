@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::context::{Context, Report};
 use super::error::Trouble;
-use super::{share, watched};
+use super::{bases, share, watched};
 use crate::host::Host;
 use crate::plan::confirm;
 use crate::plan::share::activation::is_due;
@@ -76,6 +76,9 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
     promote(context, &mut report);
     if release.get() && report.done {
         share::release(context);
+    }
+    if report.done {
+        bases::release(context);
     }
     context.report("confirm", &report)
 }

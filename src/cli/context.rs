@@ -322,24 +322,31 @@ impl Context {
         if self.yes {
             return Ok(());
         }
-        let mut stderr = io::stderr();
-        if !(io::stdin().is_terminal() && stderr.is_terminal()) {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
             return Err(Trouble::refused(format!(
                 "to {question} needs a yes, and there is no terminal to ask on"
             ))
             .remedy("add --yes (-y)"));
         }
-        let _ = write!(stderr, "{question}? (y/N) ");
-        let _ = stderr.flush();
-        let mut answer = String::new();
-        self.interruption.changing(false);
-        let _ = io::stdin().read_line(&mut answer);
-        self.interruption.changing(true);
-        if matches!(answer.trim(), "y" | "Y" | "yes") {
+        let answer = self.ask(&format!("{question}? (y/N) "));
+        if matches!(answer.as_deref().map(str::trim), Some("y" | "Y" | "yes")) {
             Ok(())
         } else {
             Err(Trouble::refused("not agreed"))
         }
+    }
+
+    /// The line that somebody answers on a terminal; `None` where there is none any more.
+    /// While it stands a signal ends the program at once.
+    pub(super) fn ask(&self, question: &str) -> Option<String> {
+        let mut stderr = io::stderr();
+        let _ = write!(stderr, "{question}");
+        let _ = stderr.flush();
+        let mut answer = String::new();
+        self.interruption.changing(false);
+        let read = io::stdin().read_line(&mut answer);
+        self.interruption.changing(!self.dry_run);
+        matches!(read, Ok(1..)).then_some(answer)
     }
 
     /// Prints what a change came to: the plan on a dry run, else one sentence

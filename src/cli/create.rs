@@ -9,6 +9,7 @@ use super::context::{Context, Report};
 use super::error::Trouble;
 use super::share;
 use super::switch::{self, Manner, Stopped, Switched};
+use super::sync::ask::{self, Conflicts};
 use crate::be::{BeName, NewBeName};
 use crate::plan::activate;
 use crate::plan::{create, snapshot};
@@ -74,6 +75,11 @@ pub struct Args {
     #[arg(short, long, conflicts_with_all = ["empty", "pool"])]
     activate: bool,
 
+    /// With -a: whose version is taken of files that both changed meanwhile, or that each
+    /// is asked about
+    #[arg(long, value_name = "WHOSE", requires = "activate")]
+    conflicts: Option<Conflicts>,
+
     /// Note this about it
     #[arg(short, long, value_name = "TEXT", value_parser = description)]
     description: Option<String>,
@@ -117,6 +123,7 @@ impl Args {
 }
 
 pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
+    ask::is_possible(args.conflicts)?;
     let name = match args.name {
         Target::Snapshot(target) => {
             let request = snapshot::Request {
@@ -176,7 +183,7 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         share::follow(context, request.name.name());
     }
     if args.activate {
-        activate_it(context, &request, &report)?;
+        activate_it(context, &request, args.conflicts, &report)?;
     }
     Ok(())
 }
@@ -198,6 +205,7 @@ fn elsewhere(
 fn activate_it(
     context: &Context,
     request: &create::Request,
+    conflicts: Option<Conflicts>,
     created: &Report,
 ) -> anyhow::Result<()> {
     if !created.done {
@@ -209,7 +217,7 @@ fn activate_it(
         return Ok(());
     }
     let name = request.name.name();
-    let switched = activated(context, name, false).map_err(|stopped| match stopped {
+    let switched = activated(context, name, false, conflicts).map_err(|stopped| match stopped {
         Stopped::Trouble(trouble) => {
             Stopped::Trouble(trouble.after(&format!("{name} was created")))
         }
@@ -223,11 +231,12 @@ pub(super) fn activated(
     context: &Context,
     name: &BeName,
     no_check: bool,
+    conflicts: Option<Conflicts>,
 ) -> Result<Switched, Stopped> {
     let request = activate::Request {
         name: name.clone(),
         once: false,
         no_trial: false,
     };
-    switched(context, &request, no_check, Manner::Stopping(None))
+    switched(context, &request, no_check, Manner::Stopping(conflicts))
 }

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::context::{Context, warn};
 use super::error::{BUSY, FAILED, Trouble};
 use super::switch::beside;
-use super::sync::{Seen, find};
+use super::sync::{self, Seen, find};
 use crate::be::BeName;
 use crate::execute::{Quiet, execute};
 use crate::os::Platform as _;
 use crate::os::linux::Linux;
 use crate::plan::{self, Plan, files};
 use crate::survey::{Files, Scope, Survey, SurveyError};
-use crate::sync::change::Winner;
 use crate::zfs::Guid;
 
 /// Carry what changed elsewhere until this boot: what the service beadm-rs-late-sync runs
@@ -113,13 +112,13 @@ fn late(context: &Context) -> Result<Vec<String>, Trouble> {
         Ok(vec![told])
     };
     let Some(source) = files.source(running.guid()) else {
-        return settle(format!("{} has the newest files already", running.name()));
+        return settle(match survey.environment_with(files.newest) {
+            Some(_) => format!("{} has the newest files already", running.name()),
+            None => {
+                "the environment that ran before is gone, and nothing is carried from it".to_owned()
+            }
+        });
     };
-    if survey.environment_with(source).is_none() {
-        return settle(
-            "the environment that ran before is gone, and nothing is carried from it".to_owned(),
-        );
-    }
     let owed = files.owed_to(running.guid(), source);
     // First: whatever becomes of the rest, what happens here from now on is newer.
     record(context, &files::plan_owed(&survey, &files, &owed))?;
@@ -162,7 +161,14 @@ fn carry(context: &Context, late: &Late) -> Result<Vec<String>, Trouble> {
         target: late.running.clone(),
         at_boot: true,
     };
-    let Seen { request, looked } = find(context, &survey, request, Some(Winner::Beside))?;
+    let Seen {
+        request,
+        looked,
+        notes,
+    } = find(context, &survey, request, &sync::Manner::beside())?;
+    for note in &notes {
+        context.warn(note);
+    }
     let mut plan = plan::sync::plan(&survey, &request, &looked)?;
     let outcome = plan.outcome.clone();
     if plan.steps.is_empty() {

@@ -8,6 +8,7 @@ pub mod output;
 pub mod progress;
 
 mod activate;
+mod bases;
 mod boot;
 mod check;
 mod completions;
@@ -17,6 +18,7 @@ mod create;
 mod demo;
 mod destroy;
 mod diff;
+mod editor;
 mod health;
 mod init;
 mod label;

@@ -87,9 +87,6 @@ pub(super) fn keys_are_loaded(environment: &BootEnvironment<'_>) -> Result<(), T
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    if let Some(name) = args.name.as_ref().filter(|_| !args.read_only) {
-        share::follow_at_rest(context, name);
-    }
     let lock = if context.dry_run {
         None
     } else {
@@ -104,7 +101,14 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         return Err(Trouble::refused(format!("{name} is mounted on {directory} already")).into());
     }
     keys_are_loaded(&environment)?;
+    let follow = || {
+        // It ends nothing that did not end.
+        if !args.read_only && survey.intent().is_none() {
+            share::follow_held(context, name);
+        }
+    };
     if context.dry_run {
+        follow();
         let shown = args
             .directory
             .clone()
@@ -124,6 +128,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
             .new_mount_directory(name.as_str())
             .map_err(Trouble::from)?,
     };
+    follow();
     let mounted = mount::mount(
         &context.host,
         &survey,

@@ -60,6 +60,15 @@ pub fn one_line(text: &str) -> String {
         .collect()
 }
 
+/// A number of bytes, for people in human units.
+#[must_use]
+pub fn space(exact: bool, bytes: u64) -> String {
+    match exact {
+        true => bytes.to_string(),
+        false => size(bytes),
+    }
+}
+
 /// Bytes for people, as zfs(8) writes them: 1.21G, 532K, 0B.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::conflicts::{self, Waiting};
 use super::context::Context;
-use super::{output, share};
+use super::{bases, output, share};
 use crate::be::BootEnvironment;
 use crate::boot::TrialEntry;
 use crate::survey::trial::UnreadRecord;
 use crate::survey::{FellBack, Files, Scope, Survey, Trial};
+use crate::sync;
 use crate::zfs::Guid;
 
 /// Say what runs, what boots next, what the way back is, and what is unfinished
@@ -115,7 +116,7 @@ fn files_json(survey: &Survey, files: &Files) -> Value {
         .running()
         .and_then(|running| files.source(running.guid()));
     json!({
-        "newest": files.newest,
+        "newest": called(&files.newest).map(|_| files.newest),
         "newest_name": called(&files.newest),
         "among": files.among.iter().map(called).collect::<Vec<_>>(),
         "owed_from": source.as_ref().and_then(called),
@@ -153,7 +154,8 @@ fn files_row(survey: &Survey, files: &Files) -> Option<Vec<String>> {
 }
 
 pub(super) fn run(context: &Context) -> anyhow::Result<()> {
-    let survey = Survey::take(&context.host, Scope::Names).map_err(super::error::Trouble::from)?;
+    let survey =
+        Survey::take(&context.host, Scope::Listing).map_err(super::error::Trouble::from)?;
     let running = name(survey.running());
     let next = name(survey.next());
     let last_good = survey
@@ -167,6 +169,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let files = newest(context, &survey);
     let waiting = conflicts::waiting(context, &survey);
     let shared = share::of_activations(context, &survey);
+    let kept = sync::bases::bases(&survey);
     let mut out = io::stdout().lock();
     if context.json {
         let pools: Vec<_> = survey
@@ -193,6 +196,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
             "fell_back": fell_back,
             "files": files.as_ref().map(|files| files_json(&survey, files)),
             "conflicts": waiting.iter().flat_map(Waiting::json).collect::<Vec<_>>(),
+            "bases": bases::in_json(&kept),
             "loader": survey.loader,
             "unfinished": unfinished,
             "pools": pools,
@@ -224,7 +228,12 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     rows.extend(told(&survey, trial.as_ref(), fell_back.as_ref()));
     rows.extend(files.and_then(|files| files_row(&survey, &files)));
     rows.extend(waiting.iter().flat_map(Waiting::rows));
-    rows.extend(shared.as_ref().map(share::kept_row));
+    rows.extend(
+        shared
+            .iter()
+            .flat_map(|shared| share::kept_rows(context, shared)),
+    );
+    rows.extend(bases::rows(context, &kept));
     rows.extend(survey.pools.values().map(|pool| {
         vec![
             format!("pool {}", pool.name),

@@ -9,12 +9,13 @@ use serde_json::{Value, json};
 use super::context::{Context, Report};
 use super::error::{CONFLICT, Trouble, UNFINISHED, Verdict};
 use super::output;
-use super::sync::{Seen, find, in_conflict, print};
+use super::sync::ask::Conflicts;
+use super::sync::{self, Seen, find, in_conflict, print};
 use crate::be::{BeName, BootEnvironment};
 use crate::host::Host;
 use crate::plan::{self, Plan, Planned, Refusal, files};
 use crate::survey::{Scope, Survey};
-use crate::sync::change::{Looked, Winner};
+use crate::sync::change::Looked;
 use crate::sync::kept;
 use crate::sync::read::Since;
 
@@ -23,8 +24,8 @@ use crate::sync::read::Since;
 pub(super) enum Manner {
     /// Nothing is carried, now or at the boot.
     Without,
-    /// They end it, where nobody said who wins.
-    Stopping(Option<Winner>),
+    /// They end it, where nobody says who wins.
+    Stopping(Option<Conflicts>),
     /// They end nothing, and neither does anything else about files: the target's stay,
     /// the others are kept beside.
     Beside,
@@ -38,6 +39,9 @@ pub(super) struct Deed<'a> {
     pub(super) target: &'a dyn Fn(&Survey) -> Option<BeName>,
     /// The plan.
     pub(super) plan: &'a dyn Fn(&Survey) -> Planned,
+    /// What is done first, once nothing stands in the way; whether it may have changed
+    /// something in the target.
+    pub(super) first: &'a dyn Fn(&Survey) -> bool,
     /// What a look at the target shows.
     pub(super) check: &'a dyn Fn(&Survey) -> Result<Vec<String>, Refusal>,
 }
@@ -110,12 +114,16 @@ pub(super) fn switch(
     let begun = context.begin(&|host: &Host| (deed.look)(host))?;
     let survey = &begun.survey;
     let mut plan = (deed.plan)(survey)?;
-    let checked = match plan.steps.is_empty() {
+    let mut checked = match plan.steps.is_empty() {
         true => Vec::new(),
         false => (deed.check)(survey)?,
     };
     let target = (deed.target)(survey);
     let mut found = look(context, manner, survey, target.as_ref())?;
+    let followed = (deed.first)(survey);
+    if followed && !plan.steps.is_empty() {
+        checked = (deed.check)(survey)?;
+    }
     let carried = match found.seen.take() {
         Some(seen) => carry(
             context,
@@ -127,21 +135,21 @@ pub(super) fn switch(
         None => None,
     };
     let done = carried.as_ref().is_some_and(|carried| carried.report.done);
-    let newer = match done {
-        // Both have other snapshots now.
+    let newer = match done || followed {
+        // Both have other snapshots now, or the target other files.
         true => Some((deed.look)(&context.host)?),
         false => None,
     };
     let survey = newer.as_ref().unwrap_or(survey);
     if newer.is_some() {
         plan = (deed.plan)(survey)?;
-        if let (true, Some(short)) = (
-            plan.steps.is_empty(),
-            plan.outcome.strip_suffix("; nothing changed"),
-        ) {
-            // Files did.
-            plan.outcome = short.to_owned();
-        }
+    }
+    if done
+        && plan.steps.is_empty()
+        && let Some(short) = plan.outcome.strip_suffix("; nothing changed")
+    {
+        // Files did.
+        plan.outcome = short.to_owned();
     }
     record(survey, manner, target.as_ref(), &mut plan);
     let kept = carried.iter().flat_map(|carried| beside(&carried.looked));
@@ -188,10 +196,10 @@ fn look(
     target: Option<&BeName>,
 ) -> Result<Found, Stopped> {
     let mut found = Found::default();
-    let (winner, lenient) = match manner {
+    let (decides, lenient) = match manner {
         Manner::Without => return Ok(found),
-        Manner::Stopping(winner) => (winner, survey.running().is_none()),
-        Manner::Beside => (Some(Winner::Beside), true),
+        Manner::Stopping(conflicts) => (conflicts.into(), survey.running().is_none()),
+        Manner::Beside => (sync::Manner::beside(), true),
     };
     let Some(target) = target else {
         return Ok(found);
@@ -222,15 +230,16 @@ fn look(
                 target: target.clone(),
                 at_boot: false,
             };
-            find(context, survey, request, winner)
+            find(context, survey, request, &decides)
         });
     match looked {
-        Ok(seen) => {
+        Ok(mut seen) => {
             let conflicts = seen.looked.decided.conflicts().count();
             if conflicts > 0 {
                 let trouble = in_conflict(conflicts, target);
                 return Err(Stopped::Conflict(Box::new(seen.looked), trouble));
             }
+            found.notes.append(&mut seen.notes);
             found.seen = Some(seen);
         }
         Err(trouble) if lenient && !is_interrupted(context) => {
@@ -272,7 +281,9 @@ fn or_without(trouble: Trouble) -> Trouble {
 fn carry(
     context: &Context,
     manner: Manner,
-    Seen { request, looked }: Seen,
+    Seen {
+        request, looked, ..
+    }: Seen,
     alone: bool,
     notes: &mut Vec<String>,
 ) -> Result<Option<Carried>, Stopped> {
@@ -329,6 +340,12 @@ pub(super) fn beside(looked: &Looked) -> impl Iterator<Item = String> + '_ {
 }
 
 impl Switched {
+    /// Both sides were synchronized anew.
+    pub(super) fn has_carried(&self) -> bool {
+        let carried = self.carried.as_ref();
+        carried.is_some_and(|carried| carried.report.done)
+    }
+
     fn json(&self) -> Value {
         let mut content = self.report.json();
         let sync = self

@@ -1,5 +1,6 @@
 //! `sync`.
 
+pub(super) mod ask;
 pub(super) mod print;
 mod resolve;
 
@@ -9,17 +10,20 @@ use std::io::{self, Write as _};
 
 use clap_complete::ArgValueCompleter;
 
+use self::ask::Conflicts;
 use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::{CONFLICT, FAILED, REFUSED, Trouble, Verdict};
 use super::progress::Counter;
-use super::{mount, output};
+use super::{bases, output};
 use crate::be::BeName;
 use crate::diff;
 use crate::host::Host;
 use crate::plan::sync::{self, Request};
 use crate::survey::{Scope, Survey};
+use crate::sync::answer::Verdicts;
 use crate::sync::change::{Looked, Winner};
+use crate::sync::list;
 use crate::sync::read::Opened;
 use crate::sync::sides::{self, ListTrouble};
 
@@ -48,15 +52,15 @@ pub struct Args {
     check: bool,
 
     /// Take this side's version of what both changed; of accounts the field of the
-    /// record, and nothing where a whole account is in question
-    #[arg(long, value_name = "SIDE")]
-    conflicts: Option<Winner>,
+    /// record, and nothing where a whole account is in question. Or ask about each
+    #[arg(long, value_name = "WHOSE")]
+    conflicts: Option<Conflicts>,
 
     /// Settle a conflict that nobody was asked about and that waits ('status' lists them), in
     /// the running environment or the one named with --to: with --keep, else in an
-    /// editor ($VISUAL, $EDITOR)
-    #[arg(long, value_name = "PATH", conflicts_with_all = ["source", "check", "conflicts"])]
-    resolve: Option<OsString>,
+    /// editor ($VISUAL, $EDITOR); without PATH one after another
+    #[arg(long, value_name = "PATH", num_args = 0..=1, conflicts_with_all = ["source", "check", "conflicts"])]
+    resolve: Option<Option<OsString>>,
 
     /// Which version is to be there: what is there, or the other one
     #[arg(long, value_name = "WHICH", requires = "resolve")]
@@ -115,6 +119,8 @@ impl Args {
 pub(super) struct Seen {
     pub(super) request: Request,
     pub(super) looked: Looked,
+    /// What a person should know about it.
+    pub(super) notes: Vec<String>,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
@@ -126,8 +132,9 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         );
     }
     if let Some(path) = &args.resolve {
-        return resolve::run(context, path, args.target.as_ref(), args.keep);
+        return resolve::run(context, path.as_deref(), args.target.as_ref(), args.keep);
     }
+    ask::is_possible(args.conflicts)?;
     let seen: RefCell<Option<Seen>> = RefCell::new(None);
     let look = |host: &Host| {
         let survey = Survey::take(host, Scope::Change)?;
@@ -136,7 +143,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
             return Ok(survey);
         }
         let request = args.request(&survey)?;
-        let found = find(context, &survey, request, args.conflicts)?;
+        let found = find(context, &survey, request, &args.conflicts.into())?;
         let conflicts = found.looked.decided.conflicts().count();
         let target = found.request.target.clone();
         seen.replace(Some(found));
@@ -161,6 +168,12 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         },
         |_| None,
     );
+    if let Ok(report) = &report
+        && report.done
+        && !report.plan.steps.is_empty()
+    {
+        bases::release(context);
+    }
     conclude(context, seen.into_inner(), report.map(Some))
 }
 
@@ -175,7 +188,7 @@ pub(super) fn in_conflict(conflicts: usize, target: &BeName) -> Trouble {
         .state("nothing was changed")
         .remedy(format!(
             "change one of the two by hand ('beadm-rs mount {target}'), or say whose is to be \
-             taken: --conflicts source, or --conflicts target"
+             taken: --conflicts source, or --conflicts target; --conflicts ask asks about each"
         ))
 }
 
@@ -185,9 +198,12 @@ fn conclude(
     seen: Option<Seen>,
     report: Result<Option<Report>, Trouble>,
 ) -> anyhow::Result<()> {
-    let Some(Seen { looked, .. }) = seen else {
+    let Some(Seen { looked, notes, .. }) = seen else {
         return Ok(report.map(drop)?);
     };
+    for note in &notes {
+        context.warn(note);
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     let (report, conflict) = match report {
         Ok(report) => (report, None),
@@ -222,18 +238,43 @@ fn conclude(
     Ok(())
 }
 
+/// How conflicts are decided.
+pub(super) struct Manner {
+    winner: Option<Winner>,
+    /// What nobody wins is asked about.
+    asks: bool,
+}
+
+impl Manner {
+    /// Nobody is asked, and nothing ends it.
+    pub(super) fn beside() -> Self {
+        Self {
+            winner: Some(Winner::Beside),
+            asks: false,
+        }
+    }
+}
+
+impl From<Option<Conflicts>> for Manner {
+    fn from(conflicts: Option<Conflicts>) -> Self {
+        Self {
+            winner: conflicts.and_then(Conflicts::winner),
+            asks: conflicts == Some(Conflicts::Ask),
+        }
+    }
+}
+
 /// Reads both sides as they are, and decides.
 pub(super) fn find(
     context: &Context,
     survey: &Survey,
     request: Request,
-    winner: Option<Winner>,
+    manner: &Manner,
 ) -> Result<Seen, Trouble> {
     let host = &context.host;
     let both = sync::environments(survey, &request)?;
     let [source, target] = &both;
     let side = |environment| -> Result<_, Trouble> {
-        mount::keys_are_loaded(environment)?;
         diff::side(host, survey, environment, None)?.ok_or_else(|| {
             Trouble::new(
                 FAILED,
@@ -241,28 +282,54 @@ pub(super) fn find(
             )
         })
     };
-    let sides = sides::sides(survey, side(source)?, side(target)?);
-    let list = sides::list(host, &sides.source).map_err(|trouble| match trouble {
+    let [mut source, mut target] = [side(source)?, side(target)?];
+    sync::without_locked(survey, &request, &mut source.clone(), &list::lies_in)?;
+    let list = sides::list(host, &source).map_err(|trouble| match trouble {
         ListTrouble::Os(error) => Trouble::from(error),
         wrong @ ListTrouble::Wrong(_) => Trouble::new(REFUSED, format!("the synclist: {wrong}"))
             .state("nothing was changed")
             .remedy("put it right; 'man beadm-rs-synclist' has its format"),
     })?;
+    let reaches = |place: &[u8]| list.reaches(place);
+    let mut notes = sync::without_locked(survey, &request, &mut source, &reaches)?;
+    notes.extend(sync::without_locked(
+        survey,
+        &request,
+        &mut target,
+        &reaches,
+    )?);
+    let sides = sides::sides(survey, source, target);
     let shared = sides::shared(host, survey)?;
     let opened = Opened::open(host, &sides, &list)?;
-    let counter = Counter::for_terminal(context.interruption.asked());
-    let decided = opened.decide(&list, &shared, winner, &counter);
-    counter.finish();
-    let decided = decided.map_err(|error| {
-        let both = format!("{} and {}", request.source, request.target);
-        Trouble::new(FAILED, format!("cannot compare {both}: {error}")).state("nothing was changed")
-    })?;
+    let decide = |verdicts: &Verdicts| {
+        let counter = Counter::for_terminal(context.interruption.asked());
+        let decided = opened.decide(&list, &shared, verdicts, &counter);
+        counter.finish();
+        decided.map_err(|error| {
+            let both = format!("{} and {}", request.source, request.target);
+            Trouble::new(FAILED, format!("cannot compare {both}: {error}"))
+                .state("nothing was changed")
+        })
+    };
+    let mut verdicts = Verdicts::from(manner.winner);
+    let mut decided = decide(&verdicts)?;
+    let mut drafts = ask::Drafts::new();
+    while manner.asks && decided.conflicts().next().is_some() {
+        if !ask::ask(context, &opened, &decided, &mut verdicts, &mut drafts)? {
+            break;
+        }
+        decided = decide(&verdicts)?;
+    }
     let looked = Looked {
         sides,
         list,
         shared,
-        winner,
+        verdicts,
         decided,
     };
-    Ok(Seen { request, looked })
+    Ok(Seen {
+        request,
+        looked,
+        notes,
+    })
 }

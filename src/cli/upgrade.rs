@@ -15,6 +15,7 @@ use super::completions::environments;
 use super::context::Context;
 use super::error::{FAILED, REFUSED, Trouble};
 use super::switch::Switched;
+use super::sync::ask::{self, Conflicts};
 use super::{activate, create, run as inside, watched};
 use crate::be::made::Maker;
 use crate::be::{BeName, NewBeName};
@@ -50,6 +51,11 @@ pub struct Args {
     #[arg(long)]
     no_activate: bool,
 
+    /// Whose version is taken of files that both changed meanwhile, or that each is asked
+    /// about
+    #[arg(long, value_name = "WHOSE", conflicts_with = "no_activate")]
+    conflicts: Option<Conflicts>,
+
     /// Do not look whether it can boot
     #[arg(long)]
     no_check: bool,
@@ -82,6 +88,7 @@ struct Filled {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    ask::is_possible(args.conflicts)?;
     let _own = if context.dry_run {
         None
     } else {
@@ -333,7 +340,7 @@ impl Upgrade<'_> {
             upgrade::plan_finish(survey, &self.name, &description)
         })?;
         if !self.args.no_activate {
-            return create::activated(context, &self.name, self.args.no_check)
+            return create::activated(context, &self.name, self.args.no_check, self.args.conflicts)
                 .map(Some)
                 .map_err(|stopped| stopped.into_trouble(&self.name));
         }

@@ -153,21 +153,23 @@ pub(super) fn finished(
 
 /// Refuses what needs the files of an environment whose key is not there.
 pub(super) fn unlocked(attempted: &str, environment: &BootEnvironment<'_>) -> Result<(), Refusal> {
-    match environment
-        .datasets()
+    let datasets = environment.datasets();
+    datasets
         .into_iter()
-        .find(|dataset| !dataset.key_loaded)
-    {
-        None => Ok(()),
-        Some(dataset) => {
-            let root = dataset.encryption_root.as_ref().unwrap_or(&dataset.name);
-            Err(Refusal::new(
-                attempted,
-                format!("{} is encrypted and its key is not loaded", dataset.name),
-            )
-            .remedy(format!("zfs load-key {root}")))
-        }
+        .try_for_each(|dataset| has_key(attempted, dataset))
+}
+
+/// The same of one dataset.
+pub(super) fn has_key(attempted: &str, dataset: &Dataset) -> Result<(), Refusal> {
+    if dataset.key_loaded {
+        return Ok(());
     }
+    let root = dataset.encryption_root.as_ref().unwrap_or(&dataset.name);
+    Err(Refusal::new(
+        attempted,
+        format!("{} is encrypted and its key is not loaded", dataset.name),
+    )
+    .remedy(format!("zfs load-key {root}")))
 }
 
 /// Refuses what may have to write names into the root's files, after the commit

@@ -4,7 +4,7 @@
 //! - [`create`], [`activate`] (and failback), [`destroy`], [`rename`],
 //!   [`rollback`], [`snapshot`], [`label`], [`init`], [`share`]: one per request.
 //! - [`sync`]: files carried from one environment to another; [`files`]: which one has the
-//!   newest.
+//!   newest; [`bases`]: which former ones are still compared with.
 //! - [`provisional`]: an activation on trial, or for one boot.
 //! - [`upgrade`]: the environment of an upgrade; [`prune`]: which ones go.
 //! - [`confirm`]: the end of a trial, and what a boot has to say of it.
@@ -14,6 +14,7 @@
 
 pub mod action;
 pub mod activate;
+pub mod bases;
 mod conditions;
 pub mod confirm;
 pub mod create;
@@ -44,8 +45,8 @@ use crate::zfs::{NameError, PoolName, SyncOp};
 
 pub use action::Action;
 use conditions::{
-    changeable, environment, finished, loader_is_seen, mounted_by_fstab, not_elsewhere, pools_of,
-    rewritable, unlocked,
+    changeable, environment, finished, has_key, loader_is_seen, mounted_by_fstab, not_elsewhere,
+    pools_of, rewritable, unlocked,
 };
 use record::{close, fits, intent_clear, intent_mark, loader_record};
 

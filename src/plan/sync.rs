@@ -3,14 +3,13 @@
 //! The target is changed between two snapshots of it. The source has one, from
 //! before anything is read for good: what is written there later belongs to the
 //! next time. The source's and the target's later one are the pair that is the
-//! next time's base, from the commit point on; what is left of the pair before
-//! goes then.
+//! next time's base, from the commit point on. When it goes, `plan::bases` says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
+    has_key, intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
 };
 use crate::be::{BeName, BootEnvironment};
 use crate::diff::side::Side;
@@ -82,9 +81,39 @@ pub fn environments<'a>(
     }
     for one in [&source, &target] {
         finished(survey, &attempted, one)?;
-        unlocked(&attempted, one)?;
+        has_key(&attempted, one.root)?;
     }
     Ok([source, target])
+}
+
+/// Leaves out of a side the datasets whose keys are not loaded; a sentence about each.
+/// `reaches` says whether anything in a place, from the root of the tree, is looked at.
+///
+/// # Errors
+/// Something in one of them is.
+pub fn without_locked(
+    survey: &Survey,
+    request: &Request,
+    side: &mut Side,
+    reaches: &dyn Fn(&[u8]) -> bool,
+) -> Result<Vec<String>, Refusal> {
+    let mut told = Vec::new();
+    let mut parts = Vec::new();
+    for part in std::mem::take(&mut side.parts) {
+        let name = part.object.dataset();
+        let dataset = survey.datasets.get(&name);
+        match dataset.map_or(Ok(()), |dataset| has_key(&attempted(request), dataset)) {
+            Ok(()) => parts.push(part),
+            Err(refusal) if reaches(part.place.as_str().as_bytes()) => {
+                return Err(refusal);
+            }
+            Err(_) => told.push(format!(
+                "the key of {name} is not loaded; the synclist names nothing in it"
+            )),
+        }
+    }
+    side.parts = parts;
+    Ok(told)
 }
 
 fn attempted(request: &Request) -> String {
@@ -176,7 +205,7 @@ pub fn plan(survey: &Survey, request: &Request, looked: &Looked) -> Planned {
         };
         plan.steps.push(Step::new("pair", pair).commits());
     }
-    end(survey, [&source, &target], &names, survey.id, &mut plan);
+    end(survey, &target, &names, survey.id, &mut plan);
     plan.outcome = match changes {
         0 => format!(
             "nothing had to be changed in {}; both are what the next synchronization begins with",
@@ -404,15 +433,8 @@ impl Work<'_> {
 }
 
 /// What follows the commit point: the note in the target goes, the snapshots from
-/// before, the pairs of these two that are not the newest, the intent.
-fn end(
-    survey: &Survey,
-    sides: [&BootEnvironment<'_>; 2],
-    names: &Names,
-    id: OpId,
-    plan: &mut Plan,
-) {
-    let [_, target] = sides;
+/// before, the intent.
+fn end(survey: &Survey, target: &BootEnvironment<'_>, names: &Names, id: OpId, plan: &mut Plan) {
     plan.steps.push(Step::new(
         "tidy",
         Action::Forget {
@@ -436,12 +458,6 @@ fn end(
         let pool = dataset.name.pool();
         of_pools.entry(pool).or_default().push(operation);
     }
-    for (name, operation) in former_pairs(survey, sides, id) {
-        of_pools
-            .entry(name.dataset().pool())
-            .or_default()
-            .push(operation);
-    }
     let here = survey.beroot.pool();
     let mut last = of_pools.remove(&here).unwrap_or_default();
     last.push(intent_clear(survey));
@@ -451,62 +467,17 @@ fn end(
     plan.transact("finish", &here, last);
 }
 
-/// The end of the pairs of these two, but for the newest, and of halves whose other
-/// one is gone; not of what something hangs on.
-fn former_pairs(
-    survey: &Survey,
-    sides: [&BootEnvironment<'_>; 2],
-    newest: OpId,
-) -> Vec<(SnapshotName, SyncOp)> {
-    let newest = newest.to_string();
-    let halves = |datasets: &[&Dataset]| -> BTreeSet<String> {
-        datasets
-            .iter()
-            .flat_map(|dataset| &dataset.snapshots)
-            .filter_map(|snapshot| pair_of(snapshot).map(str::to_owned))
-            .collect()
-    };
-    let [source, target] = sides.map(|side| side.datasets());
-    let mut ended = Vec::new();
-    for (own, other) in [(&source, &target), (&target, &source)] {
-        let names: BTreeSet<&DatasetName> = own.iter().map(|dataset| &dataset.name).collect();
-        let elsewhere: Vec<&Dataset> = survey
-            .datasets
-            .values()
-            .filter(|dataset| !names.contains(&dataset.name))
-            .collect();
-        let (other, elsewhere) = (halves(other), halves(&elsewhere));
-        let snapshots = own.iter().flat_map(|dataset| &dataset.snapshots);
-        for snapshot in snapshots.filter(|snapshot| snapshot.holds == 0) {
-            let former = pair_of(snapshot).is_some_and(|pair| {
-                pair != newest && (other.contains(pair) || !elsewhere.contains(pair))
-            });
-            if former && snapshot.clones.is_empty() {
-                let operation = SyncOp::Destroy {
-                    object: snapshot.name.to_string(),
-                    guard: Guard::Guid(snapshot.guid),
-                    missing_ok: true,
-                };
-                ended.push((snapshot.name.clone(), operation));
-            }
-        }
-    }
-    ended
-}
-
 /// What completes one that stopped after its commit point; `false` where it had
 /// not come to it.
 pub(super) fn complete(
     survey: &Survey,
     id: OpId,
-    [source, target]: [&DatasetName; 2],
+    target: &DatasetName,
     component: &str,
     plan: &mut Plan,
 ) -> bool {
     let names = Names::new(component);
-    let (Some(source), Some(target)) =
-        (survey.environment_at(source), survey.environment_at(target))
-    else {
+    let Some(target) = survey.environment_at(target) else {
         return false;
     };
     let own = id.to_string();
@@ -517,7 +488,7 @@ pub(super) fn complete(
         .filter(|snapshot| snapshot.name.component() == names.after)
         .any(|snapshot| pair_of(snapshot) == Some(&own));
     if committed {
-        end(survey, [&source, &target], &names, id, plan);
+        end(survey, &target, &names, id, plan);
     }
     committed
 }

@@ -107,6 +107,13 @@ impl Taken<'_> {
     pub fn used(&self) -> u64 {
         self.snapshots.iter().map(|snapshot| snapshot.used).sum()
     }
+
+    /// When they were taken, seconds since the epoch.
+    #[must_use]
+    pub fn creation(&self) -> i64 {
+        let times = self.snapshots.iter().map(|snapshot| snapshot.creation);
+        times.max().unwrap_or_default()
+    }
 }
 
 /// The activations that have a snapshot of the first dataset, the newest first.

@@ -49,23 +49,36 @@ impl Files {
         }
     }
 
-    /// From which environment something is to be carried to the one that runs.
+    /// From which environment something is to be carried to the one that runs; none from
+    /// one that is gone.
     #[must_use]
     pub fn source(&self, running: Guid) -> Option<Guid> {
         if running == self.newest {
             return self.owed;
         }
-        self.among.contains(&running).then_some(self.newest)
+        let both = [running, self.newest];
+        let are_there = both.iter().all(|guid| self.among.contains(guid));
+        are_there.then_some(self.newest)
+    }
+
+    /// The same of those environments that are there.
+    fn of_those(mut self, is_there: impl Fn(Guid) -> bool) -> Self {
+        self.among.retain(|guid| is_there(*guid));
+        self.owed = self.owed.filter(|guid| is_there(*guid));
+        self
     }
 }
 
 impl Survey {
-    /// Where the newest files are.
+    /// Where the newest files are. Environments that are gone are not among those that are
+    /// to get them, and nothing is owed from one, whoever destroyed it.
     ///
     /// # Errors
     /// There is a record that this program cannot read.
     pub fn files(&self) -> Result<Option<Files>, UnreadRecord> {
-        self.record(FILES, Files::decode)
+        let record = self.record(FILES, Files::decode)?;
+        let is_there = |guid| self.environment_with(guid).is_some();
+        Ok(record.map(|files| files.of_those(is_there)))
     }
 }
 
@@ -101,5 +114,14 @@ mod tests {
         assert_eq!(files(None).source(Guid(1)), None);
         assert_eq!(files(None).source(Guid(3)), None);
         assert_eq!(files(Some(Guid(2))).source(Guid(1)), Some(Guid(2)));
+    }
+
+    #[test]
+    fn from_what_is_gone_nothing_comes() {
+        let left = |there: u64| files(Some(Guid(2))).of_those(|guid| guid == Guid(there));
+        assert_eq!(left(1).among, [Guid(1)]);
+        assert_eq!(left(1).source(Guid(1)), None);
+        assert_eq!(left(2).source(Guid(2)), None);
+        assert_eq!(left(2).owed, Some(Guid(2)));
     }
 }

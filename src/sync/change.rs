@@ -6,6 +6,7 @@ use std::fmt;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use super::answer::Verdicts;
 use super::list::Synclist;
 use super::read::Decided;
 use super::version::Seen;
@@ -27,8 +28,7 @@ pub struct Sides {
 }
 
 /// Whose version decides a conflict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Winner {
     /// The source's is carried.
     Source,
@@ -36,7 +36,6 @@ pub enum Winner {
     Target,
     /// The target's stays, and the source's is kept beside it: where nobody is asked,
     /// at a boot and on the way back.
-    #[value(skip)]
     Beside,
 }
 
@@ -89,8 +88,8 @@ pub struct Looked {
     pub list: Synclist,
     /// Where something lies that is part of neither side, with its name.
     pub shared: BTreeMap<Vec<u8>, String>,
-    /// Who wins conflicts.
-    pub winner: Option<Winner>,
+    /// How conflicts are decided.
+    pub verdicts: Verdicts,
     /// What came of it.
     pub decided: Decided,
 }

@@ -16,11 +16,22 @@ use std::fmt;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
+use crate::diff::tree::below;
+
 /// Where the list is; where it is not there, the built-in one holds.
 pub const PATH: &str = "/etc/beadm-rs/synclist";
 
 /// Where more of it is: files ending in `.conf`, in the order of their names.
 pub const DIRECTORY: &str = "/etc/beadm-rs/synclist.d";
+
+/// Whether a file of the list may be at a place or below it, from the root of the tree.
+#[must_use]
+pub fn lies_in(place: &[u8]) -> bool {
+    [PATH, DIRECTORY].into_iter().any(|path| {
+        let path = path.trim_start_matches('/').as_bytes();
+        below(place, path).is_some() || below(path, place).is_some()
+    })
+}
 
 /// The built-in list, with its reasons.
 const BUILT_IN: &str = include_str!("../../dist/synclist");
@@ -191,6 +202,16 @@ impl Synclist {
             rule.policy.is_some()
                 && above.is_none_or(|above| self.policy_of(above.as_str().as_bytes()).is_none())
         })
+    }
+
+    /// Whether anything at a path or below it is carried.
+    #[must_use]
+    pub fn reaches(&self, path: &[u8]) -> bool {
+        let lies_in = |rule: &Rule| {
+            let own = rule.path.as_str().trim_start_matches('/').as_bytes();
+            rule.policy.is_some() && below(path, own).is_some()
+        };
+        self.policy_of(path).is_some() || self.rules().any(lies_in)
     }
 
     /// Every rule, in the order of paths.
@@ -448,5 +469,24 @@ mod tests {
         assert_eq!(list.policy_of(b"/etc/hosts"), None);
         assert_eq!(list.policy_of(b"/srv/x"), Some(Policy::Overwrite));
         assert_eq!(list.policy_of(b"/etc/passwd"), Some(Policy::Merge));
+    }
+
+    #[test]
+    fn a_place_is_reached_by_what_is_named_in_it_or_above_it() {
+        let text = b"/srv/www\n/var/lib\n/var/lib/docker -\n";
+        let file = PATH;
+        let list = Synclist::parse(Some(Source { file, text }), &[]).unwrap();
+        for (place, reached) in [
+            ("srv", true),
+            ("srv/www", true),
+            ("srv/ww", false),
+            ("var/lib/mysql", true),
+            ("var/lib/docker", false),
+            ("home", false),
+        ] {
+            assert_eq!(list.reaches(place.as_bytes()), reached, "{place}");
+        }
+        assert!(lies_in(b"etc") && lies_in(b"etc/beadm-rs/synclist.d"));
+        assert!(!lies_in(b"etc/cron.d"));
     }
 }

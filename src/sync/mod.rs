@@ -14,7 +14,9 @@
 //! What reads both environments:
 //!
 //! - [`sides`]: the four trees, and which snapshots are the bases
-//! - [`version`], [`read`], [`resolve`]: what there is, what was decided about each path
+//! - [`bases`]: the pairs of snapshots that are there, and which of them are kept
+//! - [`version`], [`read`], [`walk`], [`resolve`]: what there is, what was decided about
+//!   each path; [`answer`]: what somebody said who was asked
 //! - [`kept`]: what lost a conflict where nobody is asked, and is kept beside
 //! - [`change`]: what becomes of the target's files, as data; `plan::sync` has the
 //!   steps, `execute::carry` writes
@@ -23,7 +25,9 @@
 //! time; each side is compared with its own. Of a file there are therefore four
 //! versions: the base of the source, the source, the base of the target, the target.
 
+pub mod answer;
 pub mod append;
+pub mod bases;
 pub mod change;
 pub mod content;
 pub mod decide;
@@ -36,6 +40,7 @@ pub mod settle;
 pub mod sides;
 pub mod text;
 pub mod version;
+mod walk;
 
 /// A larger file is never merged, bytes: it is carried whole or in conflict.
 pub const LARGEST: u64 = 16 << 20;

@@ -6,15 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use rustix::fs::Statx;
-
+use super::answer::Verdicts;
 use super::change::{Change, Contents, Sides, Winner};
-use super::decide::{self, Action, Decision, Four, Kind, Metadata, Version};
+use super::decide::{Action, Decision, Kind, Metadata};
 use super::list::{Policy, Synclist};
 use super::version::{self, Seen};
+use super::walk::Walk;
 use super::{kept, resolve, settle};
-use crate::diff::entry::untouched;
-use crate::diff::tree::{Located, Tree, below, join};
+use crate::diff::tree::{Located, Tree, below};
 use crate::diff::{Watch, side::Side};
 use crate::host::Host;
 use crate::os;
@@ -72,6 +71,8 @@ pub struct Row {
     pub change: Option<Change>,
     /// It was in conflict, and the source's version is kept beside.
     pub kept: bool,
+    /// The source's version and the target's, as they were looked at.
+    pub versions: [Option<Seen>; 2],
 }
 
 /// What was left out, and why.
@@ -129,13 +130,12 @@ pub struct Opened {
     pub(super) base_source: Tree,
     pub(super) base_target: Tree,
     /// Both bases are the same, as before the first synchronization.
-    one_base: bool,
+    pub(super) one_base: bool,
     /// What the source is called.
     pub(super) from: String,
+    /// What the target is called.
+    pub(super) to: String,
 }
-
-/// What a path is on the four sides: source, target and their bases.
-type Places = [Option<Located>; 4];
 
 /// A side with only what the list can reach.
 fn reachable(side: &Side, list: &Synclist) -> Side {
@@ -152,34 +152,8 @@ fn reachable(side: &Side, list: &Synclist) -> Side {
 }
 
 /// A path without the slash at its beginning.
-fn relative(path: &str) -> &[u8] {
+pub(super) fn relative(path: &str) -> &[u8] {
     path.trim_start_matches('/').as_bytes()
-}
-
-/// What is found at a path.
-enum Reached {
-    Found(Option<Box<Located>>),
-    /// A symbolic link stands on the way.
-    Behind(Vec<u8>),
-}
-
-fn reach(tree: &Tree, path: &[u8]) -> io::Result<Reached> {
-    let mut found = tree.root()?;
-    let mut at = Vec::new();
-    for name in path.split(|byte| *byte == b'/') {
-        let Some(here) = found else {
-            return Ok(Reached::Found(None));
-        };
-        if here.kind() == rustix::fs::FileType::Symlink {
-            return Ok(Reached::Behind(at));
-        }
-        let Some(directory) = here.enter()? else {
-            return Ok(Reached::Found(None));
-        };
-        found = tree.locate(&directory, &at, name)?;
-        at = join(&at, name);
-    }
-    Ok(Reached::Found(found.map(Box::new)))
 }
 
 impl Opened {
@@ -196,6 +170,7 @@ impl Opened {
             base_target: open(&sides.base_target)?,
             one_base: sides.base_source.parts == sides.base_target.parts,
             from: sides.source.name.clone(),
+            to: sides.target.name.clone(),
         })
     }
 
@@ -208,7 +183,7 @@ impl Opened {
         &self,
         list: &Synclist,
         shared: &BTreeMap<Vec<u8>, String>,
-        winner: Option<Winner>,
+        verdicts: &Verdicts,
         watch: &dyn Watch,
     ) -> io::Result<Decided> {
         let mut walk = Walk {
@@ -230,25 +205,28 @@ impl Opened {
             ..
         } = walk;
         let mut lost = BTreeSet::new();
-        resolve::by_winner(&mut decisions, &met, winner, &mut lost);
+        let winner = |path: &[u8], met: &Met| verdicts.ruling(path, met);
+        resolve::by_answer(&mut decisions, &met, verdicts);
+        resolve::by_winner(&mut decisions, &met, &winner, &mut lost);
         settle::settle(&mut decisions, &|path| self.target_kind(path));
-        if matches!(winner, Some(Winner::Target | Winner::Beside)) {
-            // What stays needs nothing that is not there.
-            resolve::by_winner(&mut decisions, &met, winner, &mut lost);
-        }
+        // What stays needs nothing that is not there.
+        let stays = |path: &[u8], met: &Met| {
+            winner(path, met).filter(|ruling| ruling.winner != Winner::Source)
+        };
+        resolve::by_winner(&mut decisions, &met, &stays, &mut lost);
         for (path, decision) in decisions {
             let Some(four) = met.get(&path) else {
                 // As it was on both sides.
                 continue;
             };
             let mut row = self
-                .row(&path, four, decision, winner)
+                .row(&path, four, decision, verdicts)
                 .map_err(|error| told(&path, error))?;
             row.kept |= lost.contains(&path);
             if let Some(change) = &row.change
                 && let Some(why) = four.untouchable(change)
             {
-                if winner == Some(Winner::Beside) {
+                if verdicts.all == Some(Winner::Beside) {
                     row.action = Action::Keep;
                     row.change = None;
                     row.kept = true;
@@ -280,6 +258,15 @@ impl Opened {
     /// Whatever the system says.
     pub fn find_source(&self, path: &[u8]) -> io::Result<Option<Located>> {
         self.source.find(path)
+    }
+
+    /// The text for somebody to decide a conflict in, with markers; `None` where one of the
+    /// sides has none, or too much of it.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or was replaced since it was looked at.
+    pub fn marked(&self, row: &Row) -> io::Result<Option<Vec<u8>>> {
+        resolve::marked(self, row)
     }
 
     /// The place of the target's dataset that a path is in.
@@ -319,7 +306,7 @@ pub(super) struct Met {
     pub(super) base_target: Option<Seen>,
     pub(super) target: Option<Seen>,
     /// How many names the target's file has.
-    links: u32,
+    pub(super) links: u32,
     /// The place of the target's dataset it is in.
     pub(super) part: Vec<u8>,
 }
@@ -360,225 +347,6 @@ impl Met {
     }
 }
 
-struct Walk<'a> {
-    opened: &'a Opened,
-    list: &'a Synclist,
-    shared: &'a BTreeMap<Vec<u8>, String>,
-    watch: &'a dyn Watch,
-    met: BTreeMap<Vec<u8>, Met>,
-    decisions: BTreeMap<Vec<u8>, Decision>,
-    done: Decided,
-}
-
-impl Walk<'_> {
-    fn skip(&mut self, path: &[u8], why: String) {
-        self.done.skipped.push(Skipped {
-            path: path.to_owned(),
-            why,
-        });
-    }
-
-    /// One path that the list begins at.
-    fn top(&mut self, path: &[u8]) -> io::Result<()> {
-        let above = self
-            .shared
-            .iter()
-            .find(|(place, _)| below(place, path).is_some());
-        if let Some((_, name)) = above {
-            let why = format!("it lies on {name}, which both share");
-            self.skip(path, why);
-            return Ok(());
-        }
-        let at = |tree: &Tree| reach(tree, path).map_err(|error| told(path, error));
-        let trees = [&self.opened.source, &self.opened.target];
-        let mut places: Places = [const { None }; 4];
-        for (place, tree) in places.iter_mut().zip(trees) {
-            match at(tree)? {
-                Reached::Found(found) => *place = found.map(|found| *found),
-                Reached::Behind(link) => {
-                    let link = String::from_utf8_lossy(&link).into_owned();
-                    self.skip(path, format!("it lies behind the symbolic link /{link}"));
-                    return Ok(());
-                }
-            }
-        }
-        let bases = [&self.opened.base_source, &self.opened.base_target];
-        for (place, tree) in places.iter_mut().skip(2).zip(bases) {
-            if let Reached::Found(found) = at(tree)? {
-                *place = found.map(|found| *found);
-            }
-        }
-        self.visit(path, &places)
-    }
-
-    fn visit(&mut self, path: &[u8], places: &Places) -> io::Result<()> {
-        let [_, target, ..] = places;
-        if path == kept::DIRECTORY.as_bytes() {
-            // Each environment's own.
-            self.stays(path, target.as_ref());
-            return Ok(());
-        }
-        let Some(policy) = self.list.policy_of(path) else {
-            self.stays(path, target.as_ref());
-            return Ok(());
-        };
-        if let Some(name) = self.shared.get(path) {
-            let why = format!("it lies on {name}, which both share");
-            self.skip(path, why);
-            self.stays(path, target.as_ref());
-            return Ok(());
-        }
-        if !self.watch.looked_at(path) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        self.one(path, policy, places)
-            .map_err(|error| told(path, error))?;
-        let is_directory = |place: &Option<Located>| {
-            place
-                .as_ref()
-                .is_some_and(|found| found.kind() == rustix::fs::FileType::Directory)
-        };
-        if places.iter().take(2).any(is_directory) {
-            self.inside(path, places)?;
-        }
-        Ok(())
-    }
-
-    /// One path by itself.
-    fn one(&mut self, path: &[u8], policy: Policy, places: &Places) -> io::Result<()> {
-        let [source, target, base_source, base_target] = places;
-        let stat = |place: &Option<Located>| place.as_ref().and_then(|found| found.stat);
-        let special = [source, target]
-            .into_iter()
-            .filter_map(stat)
-            .any(|stat| version::kind_of(&stat) == Kind::Special);
-        if special {
-            self.skip(path, "it is a device, a pipe or a socket".to_owned());
-            self.stays(path, target.as_ref());
-            return Ok(());
-        }
-        let same = |base: Option<Statx>, now: Option<Statx>| match (base, now) {
-            (None, None) => true,
-            (Some(base), Some(now)) => untouched(&base, &now),
-            _ => false,
-        };
-        let source_same = same(stat(base_source), stat(source));
-        let target_same = same(stat(base_target), stat(target));
-        if source_same && target_same {
-            self.stays(path, target.as_ref());
-            return Ok(());
-        }
-        let (links, there) = (stat(target).map_or(0, |stat| stat.stx_nlink), target);
-        let source = see(source)?;
-        let target_seen = see(target)?;
-        let base_source = if source_same {
-            source.clone()
-        } else {
-            see(base_source)?
-        };
-        let base_target = match (target_same, self.opened.one_base) {
-            (true, _) => target_seen.clone(),
-            (false, true) => base_source.clone(),
-            (false, false) => see(base_target)?,
-        };
-        if base_source == source && base_target == target_seen {
-            self.stays(path, there.as_ref());
-            return Ok(());
-        }
-        let versions: Vec<Option<Version>> = [&base_source, &source, &base_target, &target_seen]
-            .map(|seen| seen.as_ref().map(Seen::version))
-            .into();
-        let [
-            base_source_version,
-            source_version,
-            base_target_version,
-            target_version,
-        ] = versions.as_slice()
-        else {
-            return Ok(());
-        };
-        let decision = decide::decide(
-            policy,
-            path,
-            &Four {
-                base_source: base_source_version.as_ref(),
-                source: source_version.as_ref(),
-                base_target: base_target_version.as_ref(),
-                target: target_version.as_ref(),
-            },
-        );
-        let met = Met {
-            policy,
-            base_source,
-            source,
-            base_target,
-            target: target_seen,
-            links,
-            part: self.opened.target.part_of(path),
-        };
-        let decision = resolve::same_kind(decision, &met);
-        self.decisions.insert(path.to_owned(), decision);
-        self.met.insert(path.to_owned(), met);
-        Ok(())
-    }
-
-    /// What the target has there is not touched: no directory is deleted over it.
-    fn stays(&mut self, path: &[u8], target: Option<&Located>) {
-        if let Some(target) = target {
-            let kind = match &target.stat {
-                Some(stat) => version::kind_of(stat),
-                None => Kind::Directory,
-            };
-            self.decisions
-                .insert(path.to_owned(), Decision::not_carried(Some(kind)));
-        }
-    }
-
-    fn inside(&mut self, path: &[u8], places: &Places) -> io::Result<()> {
-        let trees = [
-            &self.opened.source,
-            &self.opened.target,
-            &self.opened.base_source,
-            &self.opened.base_target,
-        ];
-        let looked = if self.opened.one_base { 3 } else { 4 };
-        let mut names: BTreeMap<Vec<u8>, ()> = BTreeMap::new();
-        let mut directories = [const { None }; 4];
-        for ((tree, place), directory) in
-            trees.iter().zip(places).zip(&mut directories).take(looked)
-        {
-            let entered = match place {
-                Some(place) => place.enter().map_err(|error| told(path, error))?,
-                None => None,
-            };
-            if let Some(entered) = entered {
-                let found = tree
-                    .names(&entered, path)
-                    .map_err(|error| told(path, error))?;
-                names.extend(found.into_iter().map(|name| (name.name, ())));
-                *directory = Some(entered);
-            }
-        }
-        for name in names.into_keys() {
-            let full = join(path, &name);
-            let mut below: Places = [const { None }; 4];
-            for ((tree, directory), place) in trees.iter().zip(&directories).zip(&mut below) {
-                if let Some(directory) = directory {
-                    *place = tree
-                        .locate(directory, path, &name)
-                        .map_err(|error| told(&full, error))?;
-                }
-            }
-            if self.opened.one_base {
-                let [_, _, base, other] = &mut below;
-                other.clone_from(base);
-            }
-            self.visit(&full, &below)?;
-        }
-        Ok(())
-    }
-}
-
 pub(super) fn see(place: &Option<Located>) -> io::Result<Option<Seen>> {
     let Some(place) = place else {
         return Ok(None);
@@ -596,7 +364,7 @@ impl Opened {
         path: &[u8],
         met: &Met,
         decision: Decision,
-        winner: Option<Winner>,
+        verdicts: &Verdicts,
     ) -> io::Result<Row> {
         let Decision {
             action,
@@ -615,6 +383,7 @@ impl Opened {
             details: Vec::new(),
             change: None,
             kept: false,
+            versions: [met.source.clone(), met.target.clone()],
         };
         let made = match action {
             Action::Nothing | Action::Keep => None,
@@ -635,7 +404,7 @@ impl Opened {
                 .target
                 .clone()
                 .map(|target| (Some(dressed(target, metadata)), Contents::Target)),
-            Action::Merge(how) => resolve::merge(self, met, how, metadata, winner, &mut row)?,
+            Action::Merge(how) => resolve::merge(self, met, how, metadata, verdicts, &mut row)?,
         };
         row.change = made
             .map(|(to, contents)| Change {

@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 
 use super::LARGEST;
+use super::answer::{Ruling, Verdicts};
 use super::change::{Contents as From, Winner};
 use super::content::{Conflict, Contents, How, Outcome};
 use super::decide::{Action, Decision, Kind, Metadata};
-use super::read::{Met, Opened, Row, Since, dressed};
+use super::read::{Met, Opened, Row, Since, dressed, see};
 use super::records::{self, Format};
+use super::text;
 use super::version::{Seen, content_of};
 use crate::diff::tree::Tree;
 
@@ -47,23 +49,47 @@ fn article(kind: Kind) -> &'static str {
     }
 }
 
+/// Has the conflicts that were edited come to what was made of them.
+pub(super) fn by_answer(
+    decisions: &mut BTreeMap<Vec<u8>, Decision>,
+    met: &BTreeMap<Vec<u8>, Met>,
+    verdicts: &Verdicts,
+) {
+    for (path, decision) in decisions {
+        let edited = met
+            .get(path)
+            .filter(|met| verdicts.edited(path, met).is_some());
+        if let (Action::Conflict, Some(met)) = (decision.action, edited) {
+            *decision = Decision {
+                action: Action::Merge(How::Text),
+                becomes: Some(Kind::File),
+                metadata: met.target.as_ref().map(|target| target.metadata.clone()),
+                why: decision.why.clone(),
+            };
+        }
+    }
+}
+
 /// Lets one side win the conflicts that are about whole files; `lost` gets the paths
 /// of which the source's version is to be kept beside.
 pub(super) fn by_winner(
     decisions: &mut BTreeMap<Vec<u8>, Decision>,
     met: &BTreeMap<Vec<u8>, Met>,
-    winner: Option<Winner>,
+    ruling: &dyn Fn(&[u8], &Met) -> Option<Ruling>,
     lost: &mut BTreeSet<Vec<u8>>,
 ) {
-    let Some(winner) = winner else { return };
     for (path, decision) in decisions {
+        let Some(met) = met.get(path) else { continue };
+        let Some(ruling) = ruling(path, met) else {
+            continue;
+        };
+        let winner = ruling.winner;
         // Whole files of accounts would take with them what the other side did.
         if decision.action != Action::Conflict
             || (Format::of(path).is_some() && winner != Winner::Beside)
         {
             continue;
         }
-        let Some(met) = met.get(path) else { continue };
         if winner == Winner::Beside {
             lost.insert(path.clone());
         }
@@ -82,16 +108,20 @@ pub(super) fn by_winner(
             action,
             becomes: becomes.as_ref().map(|seen| seen.kind),
             metadata,
-            why: format!("{}: {}", decision.why, won(winner, "version")),
+            why: format!("{}: {}", decision.why, won(ruling, "version")),
         };
         *decision = same_kind(won, met);
     }
 }
 
-fn won(winner: Winner, what: &str) -> String {
-    match winner {
-        Winner::Source => format!("the source's {what} is taken, as --conflicts says"),
-        Winner::Target => format!("the target's {what} stays, as --conflicts says"),
+fn won(ruling: Ruling, what: &str) -> String {
+    let said = match ruling.asked {
+        true => "as was answered",
+        false => "as --conflicts says",
+    };
+    match ruling.winner {
+        Winner::Source => format!("the source's {what} is taken, {said}"),
+        Winner::Target => format!("the target's {what} stays, {said}"),
         Winner::Beside => format!("the target's {what} stays"),
     }
 }
@@ -141,12 +171,25 @@ pub(super) fn merge(
     met: &Met,
     how: How,
     metadata: Option<Metadata>,
-    winner: Option<Winner>,
+    verdicts: &Verdicts,
     row: &mut Row,
 ) -> io::Result<Option<(Option<Seen>, From)>> {
     let (Some(source), Some(target)) = (&met.source, &met.target) else {
         return Ok(None);
     };
+    let made = |bytes: Vec<u8>| {
+        let made = Seen {
+            kind: Kind::File,
+            content: content_of(&bytes),
+            size: bytes.len() as u64,
+            metadata: metadata.clone().unwrap_or_else(|| target.metadata.clone()),
+        };
+        Ok(Some((Some(made), From::Made(bytes))))
+    };
+    if let Some(bytes) = verdicts.edited(&row.path, met) {
+        "both sides changed it, and it was edited".clone_into(&mut row.why);
+        return made(bytes.to_vec());
+    }
     let read = |tree: &Tree, seen: &Option<Seen>| match seen {
         Some(seen) if seen.kind == Kind::File => contents(tree, &row.path, seen),
         _ => Ok(None),
@@ -161,15 +204,6 @@ pub(super) fn merge(
         base_target: base_target.as_deref(),
         target: &target_text,
     };
-    let made = |bytes: Vec<u8>| {
-        let made = Seen {
-            kind: Kind::File,
-            content: content_of(&bytes),
-            size: bytes.len() as u64,
-            metadata: metadata.clone().unwrap_or_else(|| target.metadata.clone()),
-        };
-        Ok(Some((Some(made), From::Made(bytes))))
-    };
     let conflicts = match all.merge(how) {
         Outcome::Same => {
             let same = dressed(target.clone(), metadata);
@@ -179,17 +213,19 @@ pub(super) fn merge(
         Outcome::Conflict(conflicts) => conflicts,
     };
     row.details = told(&conflicts, is_public(met));
-    row.kept = winner == Some(Winner::Beside);
+    let ruling = verdicts.ruling(&row.path, met);
+    row.kept = ruling.is_some_and(|ruling| ruling.winner == Winner::Beside);
     let why = "both sides changed it, and the changes do not go together";
-    if let Some(winner) = winner {
+    if let Some(ruling) = ruling {
+        let winner = ruling.winner;
         if let How::Records(format) = how
             && let Some(bytes) = fields_of(winner, format, &all, &conflicts)
         {
-            row.why = format!("{why}: {}", won(winner, "field"));
+            row.why = format!("{why}: {}", won(ruling, "field"));
             return made(bytes);
         }
         if winner == Winner::Beside || !matches!(how, How::Records(_)) {
-            row.why = format!("{why}: {}", won(winner, "file"));
+            row.why = format!("{why}: {}", won(ruling, "file"));
             return Ok(match winner {
                 Winner::Target | Winner::Beside => {
                     row.action = Action::Keep;
@@ -242,6 +278,34 @@ fn fields_of(
         Outcome::New(bytes) => Some(bytes),
         Outcome::Conflict(_) => None,
     }
+}
+
+/// The text for somebody to decide a conflict in, with markers where the sides do not go
+/// together; `None` where one of them has no text there, or is too large.
+pub(super) fn marked(opened: &Opened, row: &Row) -> io::Result<Option<Vec<u8>>> {
+    let [Some(source), Some(target)] = &row.versions else {
+        return Ok(None);
+    };
+    let is_text = |seen: &Seen| seen.kind == Kind::File && seen.size <= LARGEST;
+    if !(is_text(source) && is_text(target)) {
+        return Ok(None);
+    }
+    let [from, to] = [(&opened.source, source), (&opened.target, target)]
+        .map(|(tree, seen)| contents(tree, &row.path, seen));
+    let base = match see(&opened.base_source.find(&row.path)?)? {
+        Some(seen) if is_text(&seen) => contents(&opened.base_source, &row.path, &seen)?,
+        _ => None,
+    };
+    let (Some(source), Some(target)) = (from?, to?) else {
+        return Ok(None);
+    };
+    let all = Contents {
+        base_source: base.as_deref(),
+        source: &source,
+        base_target: None,
+        target: &target,
+    };
+    Ok(text::marked(&all, &opened.from, &opened.to))
 }
 
 /// The contents of a file, which is small enough to be merged.

@@ -6,7 +6,10 @@
 
 use std::ops::Range;
 
-use similar::{ConflictStyle, MergeResolution, TextMerge, TextMergeConfig};
+use similar::{
+    Algorithm, ConflictStyle, DiffTag, MergeResolution, TextMerge, TextMergeConfig,
+    capture_diff_slices,
+};
 
 use super::content::Contents;
 
@@ -123,6 +126,37 @@ pub fn marked(contents: &Contents<'_>, source: &str, target: &str) -> Option<Vec
     Some(text)
 }
 
+/// The same of two texts of which nobody knows what was there before: both sides' lines
+/// stand between markers wherever they differ. `names` are those of the two.
+#[must_use]
+pub fn both(mine: &[u8], other: &[u8], names: [&str; 2]) -> Option<Vec<u8>> {
+    // Fails where they are no texts, or too long.
+    compared(b"", other, mine).ok()?;
+    let [own, theirs] = [mine, other]
+        .map(|text| -> Vec<&[u8]> { text.split_inclusive(|byte| *byte == b'\n').collect() });
+    let side = |text: &mut Vec<u8>, lines: Option<&[&[u8]]>, marker: &str| {
+        let lines = lines.unwrap_or_default().concat();
+        text.extend(&lines);
+        if lines.last().is_some_and(|last| *last != b'\n') {
+            text.push(b'\n');
+        }
+        text.extend(marker.as_bytes());
+    };
+    let mut text = Vec::new();
+    let [mine, other] = names;
+    for change in capture_diff_slices(Algorithm::Myers, &own, &theirs) {
+        let (kind, ours, others) = change.as_tag_tuple();
+        if kind == DiffTag::Equal {
+            text.extend(own.get(ours).unwrap_or_default().concat());
+            continue;
+        }
+        text.extend(format!("<<<<<<< {mine}\n").as_bytes());
+        side(&mut text, own.get(ours), "=======\n");
+        side(&mut text, theirs.get(others), &format!(">>>>>>> {other}\n"));
+    }
+    Some(text)
+}
+
 /// Whether a marker of [`marked`] is left in a text. A line of equals signs alone is none:
 /// headings are underlined so.
 #[must_use]
@@ -191,6 +225,18 @@ mod tests {
             String::from_utf8(text).unwrap(),
             "0\n1\n<<<<<<< running\nII\n||||||| before\n2\n=======\ntwo\n>>>>>>> new\n3"
         );
+    }
+
+    #[test]
+    fn without_a_base_all_that_differs_is_between_markers() {
+        let text = both(b"0\n1\nII\n3", b"1\ntwo\n3", ["running", "new"]).unwrap();
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "<<<<<<< running\n0\n=======\n>>>>>>> new\n1\n\
+             <<<<<<< running\nII\n=======\ntwo\n>>>>>>> new\n3"
+        );
+        assert_eq!(both(b"same\n", b"same\n", ["a", "b"]).unwrap(), b"same\n");
+        assert_eq!(both(b"a\0", b"b", ["a", "b"]), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ fn add(machine: &Machine, name: &str, path: &str, line: &str) {
 }
 
 /// Both change the same field of an account, and the same crontab.
-fn clash(machine: &Machine) {
+pub(super) fn clash(machine: &Machine) {
     for (name, shell, minute) in [(OLD, "zsh", "10"), (NEW, "fish", "20")] {
         let passwd = read(machine, name, "etc/passwd");
         let passwd = passwd.replace("alice:/bin/bash", &format!("alice:/bin/{shell}"));
@@ -186,7 +186,57 @@ fn nothing_is_carried_where_that_is_asked_for_and_a_boot_never_fails() {
         .run("activate new")
         .reboot()
         .run("destroy -y debian")
+        .run("status")
+        .run("--json status")
         .run("late-sync")
         .run("late-sync")
         .is("carried-never");
+}
+
+#[test]
+fn a_key_that_is_not_loaded_matters_where_the_list_names_something() {
+    let machine = machine();
+    machine.make("rpool/ROOT/debian/srv", &[("canmount", "noauto")]);
+    let locked = |name: &'static str, loaded: bool| {
+        move |machine: &Machine| {
+            let name = dataset(name);
+            let edit = machine
+                .sim
+                .edit(|edit| edit.encryption(&name, Some(&name), loaded));
+            edit.unwrap();
+        }
+    };
+    let mut story = Transcript::on(machine);
+    story
+        .run("create new")
+        .then("Both are changed.", lived)
+        .then(
+            "/srv of the running one is encrypted, and its key not loaded.",
+            locked("rpool/ROOT/debian/srv", false),
+        )
+        .run("activate -n new")
+        .run("activate new");
+    assert!(read(&story.machine, NEW, "etc/passwd").contains("carol"));
+    story
+        .then("The list names something in it.", |machine| {
+            let list = "/etc/passwd MERGE\n/srv/www\n";
+            write(machine, OLD, "etc/beadm-rs/synclist", list);
+        })
+        .run("sync --to new")
+        .run("activate new")
+        .then("But for what is below /srv.", |machine| {
+            let list = "/etc/passwd MERGE\n/etc/hosts\n/srv -\n";
+            write(machine, OLD, "etc/beadm-rs/synclist", list);
+            add(machine, OLD, "etc/hosts", "127.0.0.2 again");
+        })
+        .run("sync --to new");
+    let hosts = read(&story.machine, NEW, "etc/hosts");
+    assert!(hosts.contains("127.0.0.2"), "{hosts}");
+    story
+        .then(
+            "What nothing can be read of without a key.",
+            locked("rpool/ROOT/debian", false),
+        )
+        .run("sync --to new")
+        .is("carried-locked");
 }

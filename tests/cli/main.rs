@@ -11,6 +11,7 @@
 )]
 
 mod around;
+mod asked;
 mod carried;
 mod changes;
 mod checks;
@@ -19,6 +20,7 @@ mod failback;
 mod grub;
 mod init;
 mod labelled;
+mod layout;
 mod listing;
 mod machine;
 mod names;
@@ -27,6 +29,7 @@ mod refusals;
 mod run;
 mod share;
 mod sync;
+mod terminal;
 mod transcript;
 mod trials;
 mod unfinished;

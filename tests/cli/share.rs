@@ -15,7 +15,7 @@ use super::machine::{Machine, dataset};
 use super::transcript::Transcript;
 
 /// Mail, a spool with a link out of it, a sandboxed service's state.
-fn machine() -> Machine {
+pub(super) fn machine() -> Machine {
     let machine = Machine::with_one_pool();
     let unit = "[Service]\nProtectSystem=strict\nReadWritePaths=/var/lib/dhcp\n";
     machine.with_files("rpool/ROOT/debian", |root| {
@@ -407,90 +407,4 @@ fn a_shared_directory_becomes_one_of_the_environment_again() {
         Ok(())
     });
     transcript.run("recover").is("share-remove");
-}
-
-/// Has everything shared since then: the files of a simulation have no times of
-/// their own choice.
-fn shared_at(machine: &Machine, at: &str) {
-    let share = dataset("rpool/VARSHARE");
-    let set = machine.sim.properties(&share).unwrap();
-    let mut marks = set[&share].iter();
-    let mark = marks.find(|one| one.name == "org.beadm-rs:share").unwrap();
-    let (_, text) = mark.value.split_once(' ').unwrap();
-    let mut record: serde_json::Value = serde_json::from_str(text).unwrap();
-    for entry in record["shared"].as_array_mut().unwrap() {
-        entry["at"] = at.into();
-    }
-    let mark = SyncOp::Mark {
-        object: share.to_string(),
-        key: "share".to_owned(),
-        text: record.to_string(),
-    };
-    machine.sim.transact(&share.pool(), &[mark]).unwrap();
-}
-
-#[test]
-fn environments_that_were_made_before_get_the_layout() {
-    let mut transcript = Transcript::on(machine());
-    for line in [
-        "create old",
-        "create older",
-        "create debian@before",
-        "share init",
-    ] {
-        assert!(transcript.silently(line), "{line}");
-    }
-    transcript
-        .run("share add --discard-old /var/mail /var/lib/dhcp")
-        .then("All of old was written before that.", |machine| {
-            shared_at(machine, "2099-01-01T00:00:00Z");
-        })
-        .run("check old")
-        .run("share apply -n old")
-        .run("activate -n old")
-        .run("activate old")
-        .run("check old")
-        .then("Somebody writes into older.", |machine| {
-            machine.with_files("rpool/ROOT/older", |root| {
-                root.write("var/mail/bob", "bob\n")?;
-                root.remove_dir_all("var/lib/dhcp")
-            });
-            shared_at(machine, "2023-01-01T00:00:00Z");
-        })
-        .run("activate older");
-    let kept = |machine: &Machine, name: &str| {
-        let mut found = Vec::new();
-        machine.with_files(&format!("rpool/ROOT/{name}"), |root| {
-            for entry in root.read_dir("var")? {
-                let entry = entry?.file_name().into_string().unwrap();
-                if entry.contains(".beadm-rs-") {
-                    found.push(root.read(format!("var/{entry}/alice"))?.len());
-                }
-            }
-            Ok(())
-        });
-        found
-    };
-    assert_eq!(kept(&transcript.machine, "old"), [9000]);
-    assert_eq!(kept(&transcript.machine, "older"), [0; 0]);
-    transcript
-        .run("share apply")
-        .run("share apply older")
-        .run("--json share apply older");
-    assert_eq!(kept(&transcript.machine, "older"), [9000]);
-    transcript.machine.with_files("rpool/ROOT/older", |root| {
-        assert!(root.exists("etc/systemd/system/var-lib-dhcp.mount"));
-        Ok(())
-    });
-    transcript
-        .then(
-            "One made of a snapshot of before gets it at once.",
-            |machine| {
-                shared_at(machine, "2099-01-01T00:00:00Z");
-            },
-        )
-        .run("create -e debian@before again")
-        .run("share list")
-        .run("share apply nobody")
-        .is("share-apply");
 }

@@ -296,3 +296,27 @@ fn a_file_that_is_empty_or_a_link_is_carried_with_its_permissions() {
         .is("sync-files");
     assert_eq!(read(&story.machine, NEW, "srv/kept/empty/own"), "mine\n");
 }
+
+#[test]
+fn what_the_last_three_synchronizations_began_with_is_kept() {
+    let mut story = Transcript::on(machine());
+    story.run("create new");
+    for time in 1..=5 {
+        let hosts = format!("127.0.0.1 localhost\n127.0.0.{time} again\n");
+        write(&story.machine, OLD, "etc/hosts", &hosts);
+        assert!(story.silently("sync --to new"), "{time}");
+    }
+    story
+        .note("Five times something changed, and was carried.")
+        .run("status")
+        .run("-H status")
+        .run("activate new")
+        .reboot()
+        .then("What is changed there goes back.", |machine| {
+            write(machine, NEW, "etc/hosts", "127.0.0.1 localhost\n");
+        })
+        .run("failback");
+    let hosts = read(&story.machine, OLD, "etc/hosts");
+    assert_eq!(hosts, "127.0.0.1 localhost\n");
+    story.run("status").is("sync-bases");
+}

@@ -77,6 +77,29 @@ fn a_trial_that_works_is_confirmed() {
 }
 
 #[test]
+fn what_older_synchronizations_began_with_is_kept_until_the_trial_is_confirmed() {
+    let mut story = Transcript::on(super::sync::machine());
+    for line in ["create new", "activate debian"] {
+        assert!(story.silently(line), "{line}");
+    }
+    on_trial(&story.machine, "new", 3);
+    for time in 1..=5 {
+        let hosts = format!("127.0.1.{time} localhost\n");
+        super::sync::write(&story.machine, super::sync::OLD, "etc/hosts", &hosts);
+        assert!(story.silently("sync --to new"), "{time}");
+    }
+    boots(&story.machine, "new");
+    let bases = |story: &mut Transcript| -> usize {
+        let status = story.output("--json status").stdout;
+        let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+        status["bases"].as_array().unwrap().len()
+    };
+    assert_eq!(bases(&mut story), 5);
+    assert!(story.silently("confirm"));
+    assert_eq!(bases(&mut story), 3);
+}
+
+#[test]
 fn a_trial_that_is_rejected_goes_back() {
     Transcript::on(Machine::with_one_pool())
         .run("create new")

@@ -4,6 +4,7 @@
 use beadm_rs::boot::Bootfs;
 use beadm_rs::diff::side::{Part, Side};
 use beadm_rs::os::Object;
+use beadm_rs::plan::bases::release;
 use beadm_rs::plan::sync::{Request, environments};
 use beadm_rs::plan::{destroy, recover};
 use beadm_rs::sync::sides;
@@ -124,7 +125,7 @@ fn before_the_pair_is_there_the_files_are_put_back() {
 }
 
 #[test]
-fn once_the_pair_is_there_it_takes_the_place_of_the_one_before() {
+fn once_the_pair_is_there_it_is_complete_and_the_one_before_stays() {
     let made = interrupted(&[
         ("rpool/ROOT/old@s.from", "pair"),
         ("rpool/ROOT/new@s.before", "sync"),
@@ -136,18 +137,73 @@ fn once_the_pair_is_there_it_takes_the_place_of_the_one_before() {
         [
             "remove the note of what was changed from rpool/ROOT/new",
             "destroy rpool/ROOT/new@s.before",
-            "destroy rpool/ROOT/old@1.from",
-            "destroy rpool/ROOT/new@1.to",
             "unmark rpool/ROOT op",
         ]
     );
-    // But for what something hangs on.
-    let mut made = made;
-    let former = &mut made.on(OLD).snapshots[1];
-    former.holds = 1;
-    let plan = recover::plan(&made.survey, &Bootfs).unwrap().unwrap();
-    let kept = operations(&plan);
-    assert!(!kept.contains(&"destroy rpool/ROOT/old@1.from".to_owned()));
+}
+
+/// So many synchronizations of `old` with `new`.
+fn synchronized(made: &mut Made, times: u32) {
+    for time in 1..=times {
+        let operation = format!("00000000000000a{time}");
+        let names = [format!("{OLD}@{time}.from"), format!("{NEW}@{time}.to")];
+        pair(made, &operation, [&names[0], &names[1]]);
+    }
+}
+
+fn released(made: &Made) -> Vec<String> {
+    operations(&release(&made.survey).unwrap())
+}
+
+#[test]
+fn the_pairs_of_the_last_three_synchronizations_are_kept() {
+    let mut made = two();
+    synchronized(&mut made, 3);
+    assert_eq!(released(&made), Vec::<String>::new());
+    let mut made = two();
+    synchronized(&mut made, 5);
+    assert_eq!(
+        released(&made),
+        [
+            "destroy rpool/ROOT/new@2.to",
+            "destroy rpool/ROOT/old@2.from",
+            "destroy rpool/ROOT/new@1.to",
+            "destroy rpool/ROOT/old@1.from",
+        ]
+    );
+    let newest = ["rpool/ROOT/old@5.from", "rpool/ROOT/new@5.to"];
+    assert_eq!(bases(&made, OLD, NEW), newest);
+    // What somebody holds stays.
+    made.on(OLD).snapshots[1].holds = 1;
+    assert!(!released(&made).contains(&"destroy rpool/ROOT/old@1.from".to_owned()));
+}
+
+#[test]
+fn what_two_environments_are_compared_with_stays_however_old() {
+    let mut made = two();
+    made.clone("rpool/ROOT/old@early", "rpool/ROOT/third");
+    pair(
+        &mut made,
+        "00000000000000ff",
+        ["rpool/ROOT/old@0.from", "rpool/ROOT/third@0.to"],
+    );
+    synchronized(&mut made, 5);
+    let gone = released(&made);
+    assert_eq!(gone.len(), 4, "{gone:?}");
+    assert!(gone.iter().all(|gone| !gone.contains("@0.")), "{gone:?}");
+    // A half alone is of no use to anybody.
+    let halves = &mut made.on("rpool/ROOT/third").snapshots;
+    halves.retain(|snapshot| !snapshot.name.component().starts_with('0'));
+    assert!(released(&made).contains(&"destroy rpool/ROOT/old@0.from".to_owned()));
+}
+
+#[test]
+fn nothing_is_released_while_something_is_being_tried() {
+    let mut made = two();
+    synchronized(&mut made, 5);
+    let trial = r#"{"version":1,"target":"2","back":"1","tries":3,"since":"2026-01-01T00:00:00Z"}"#;
+    made.mark("rpool/ROOT", "trial", trial);
+    assert_eq!(released(&made), Vec::<String>::new());
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn what_went_on_is_carried_with_all_that_belongs_to_a_file() {
         "nothing was changed in old or new that has to be carried",
     );
 
-    // One pair is left, and goes with one of the two.
+    // Two pairs are left, and go with one of the two.
     let halves = |machine: &Machine| -> Vec<String> {
         let objects = machine.objects().into_iter();
         objects
@@ -158,7 +158,7 @@ fn what_went_on_is_carried_with_all_that_belongs_to_a_file() {
     };
     let left = halves(&machine);
     // Six datasets are of `old`, and six of `new`.
-    assert_eq!(left.len(), 10, "{left:?}");
+    assert_eq!(left.len(), 20, "{left:?}");
     machine.run(&["destroy", "-y", "new"]).succeeds();
     assert_eq!(halves(&machine), Vec::<String>::new());
 }

@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
-use super::super::activate::look_back;
 use super::super::completions::environments;
 use super::super::context::{Context, Report};
 use super::super::error::Trouble;
@@ -13,7 +12,6 @@ use super::super::output;
 use super::unseen;
 use crate::be::BeName;
 use crate::host::Host;
-use crate::plan::activate::failback_target;
 use crate::plan::share::apply;
 use crate::share::DIRECTORY;
 use crate::share::find::{self, Share};
@@ -91,14 +89,8 @@ fn one(context: &Context, name: &BeName, force: bool, unasked: bool) -> Result<R
     let picture = RefCell::new(None);
     context.change(
         |host| {
-            let around = Around {
-                running: true,
-                ..Around::one(name)
-            };
-            let survey = Survey::around(host, &around)?;
-            let share = find::find(host, &survey, None)?;
-            let request = request(host, &survey, share.as_ref(), name, force, unasked)?;
-            picture.replace(Some((share, request)));
+            let (survey, found) = look(host, name, force, unasked)?;
+            picture.replace(Some(found));
             Ok(survey)
         },
         |survey| match &*picture.borrow() {
@@ -107,6 +99,25 @@ fn one(context: &Context, name: &BeName, force: bool, unasked: bool) -> Result<R
         },
         |_| None,
     )
+}
+
+/// What is shared, and what is to be done about it.
+type Picture = (Option<Share>, apply::Request);
+
+fn look(
+    host: &Host,
+    name: &BeName,
+    force: bool,
+    unasked: bool,
+) -> Result<(Survey, Picture), Trouble> {
+    let around = Around {
+        running: true,
+        ..Around::one(name)
+    };
+    let survey = Survey::around(host, &around)?;
+    let share = find::find(host, &survey, None)?;
+    let request = request(host, &survey, share.as_ref(), name, force, unasked)?;
+    Ok((survey, (share, request)))
 }
 
 fn request(
@@ -145,29 +156,6 @@ fn request(
     Ok(request)
 }
 
-/// [`follow`] for what `failback` leads to.
-pub(in crate::cli) fn follow_back(context: &Context) {
-    // Where it leads nowhere the failback tells.
-    if is_there(context)
-        && let Ok(survey) = look_back(&context.host)
-        && let Ok(target) = failback_target(&survey)
-        && let Ok(name) = target.name().parse()
-    {
-        follow(context, &name);
-    }
-}
-
-/// [`follow`] for a command that ends nothing that did not end.
-pub(in crate::cli) fn follow_at_rest(context: &Context, name: &BeName) {
-    let at_rest = || {
-        let survey = Survey::take(&context.host, Scope::Names);
-        survey.is_ok_and(|survey| survey.intent().is_none())
-    };
-    if is_there(context) && at_rest() {
-        follow(context, name);
-    }
-}
-
 /// Whether anything may be shared here: all that is looked at where nothing is.
 fn is_there(context: &Context) -> bool {
     let mounts = context.host.platform.mounts(false).unwrap_or_default();
@@ -176,25 +164,55 @@ fn is_there(context: &Context) -> bool {
         && mounts.iter().any(|mount| mount.directory == DIRECTORY)
 }
 
-/// The same for an environment that is made, mounted or activated, where something
-/// is shared. It is no reason for that to fail; what is left undone is told.
+/// The same for an environment that was made, where something is shared. It is no reason
+/// for that to fail; what is left undone is told.
 pub(in crate::cli) fn follow(context: &Context, name: &BeName) {
-    if !is_there(context) {
-        return;
+    if is_there(context) {
+        tell(context, name, one(context, name, false, true));
     }
-    match one(context, name, false, true) {
+}
+
+/// The same for one that is mounted or activated, once nothing stands in the way of
+/// that, by who holds the lock; whether something was changed.
+pub(in crate::cli) fn follow_held(context: &Context, name: &BeName) -> bool {
+    if !is_there(context) {
+        return false;
+    }
+    let held = || -> Result<Report, Trouble> {
+        let (survey, (share, request)) = look(&context.host, name, false, true)?;
+        let plan = apply::plan(&survey, share.as_ref(), &request)?;
+        if !context.dry_run {
+            context.carry_out(&plan)?;
+        }
+        Ok(Report {
+            plan,
+            recovered: None,
+            done: !context.dry_run,
+        })
+    };
+    tell(context, name, held())
+}
+
+/// Says what came of it; whether something was changed.
+fn tell(context: &Context, name: &BeName, followed: Result<Report, Trouble>) -> bool {
+    match followed {
         Ok(report) => {
             for note in &report.plan.notes {
                 context.warn(note);
             }
-            if !report.plan.steps.is_empty() {
+            let does = !report.plan.steps.is_empty();
+            if does {
                 let first = if report.done { "" } else { "first of all " };
                 context.warn(&format!("{first}{}", report.plan.outcome));
             }
+            does && report.done
         }
-        Err(trouble) => context.warn(&format!(
-            "what is shared was not looked at in {name}: {}",
-            trouble.message
-        )),
+        Err(trouble) => {
+            context.warn(&format!(
+                "what is shared was not looked at in {name}: {}",
+                trouble.message
+            ));
+            true
+        }
     }
 }

@@ -148,11 +148,7 @@ pub(super) fn print_init(context: &Context, report: &Report) -> anyhow::Result<(
 }
 
 pub(super) fn bytes(context: &Context, bytes: u64) -> String {
-    if context.script {
-        bytes.to_string()
-    } else {
-        output::size(bytes)
-    }
+    output::space(context.script, bytes)
 }
 
 /// One shared directory, as it is now.

@@ -7,8 +7,10 @@ mod history;
 mod list;
 mod remove;
 
-pub(super) use activations::{in_json, kept_row, of_activations, release, release_is_due};
-pub(super) use apply::{follow, follow_at_rest, follow_back};
+pub(super) use activations::{
+    confirms, in_json, kept_rows, of_activations, release, release_is_due,
+};
+pub(super) use apply::{follow, follow_held};
 pub(super) use back::Back;
 
 use std::cell::RefCell;

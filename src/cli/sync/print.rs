@@ -25,7 +25,7 @@ fn decision(row: &Row) -> &'static str {
     }
 }
 
-fn path(row: &Row) -> String {
+pub(super) fn path(row: &Row) -> String {
     format!("/{}", output::one_line(&String::from_utf8_lossy(&row.path)))
 }
 

@@ -1,18 +1,18 @@
-//! `sync --resolve`: a conflict that waits is settled.
+//! `sync --resolve`: conflicts that wait are settled.
 
 use std::cell::RefCell;
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 
-use serde::Serialize;
+use serde_json::json;
 
 use super::super::conflicts::{self, Waiting};
-use super::super::context::Context;
-use super::super::error::{FAILED, Trouble};
-use crate::be::BeName;
+use super::super::context::{Context, Report};
+use super::super::error::{BUSY, CONFLICT, FAILED, REFUSED, Trouble, Verdict};
+use super::super::{editor, output};
+use super::ask;
+use crate::be::{BeName, BootEnvironment};
 use crate::diff;
 use crate::diff::side::Side;
 use crate::diff::tree::Tree;
@@ -22,12 +22,10 @@ use crate::plan::sync::plan_resolve;
 use crate::survey::{Scope, Survey};
 use crate::sync::change::Resolve;
 use crate::sync::kept::{self, Choice, Note};
-use crate::sync::records::{self, Format};
-use crate::sys::command;
+use crate::sync::text;
 
 /// Which version is to be there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Keep {
     /// What is there.
     Mine,
@@ -47,6 +45,18 @@ fn failed(path: &[u8], error: impl std::fmt::Display) -> Trouble {
     Trouble::new(FAILED, format!("cannot settle /{path}: {error}")).state("nothing was changed")
 }
 
+/// The environment whose conflicts are meant.
+fn meant<'a>(survey: &'a Survey, name: Option<&BeName>) -> Result<BootEnvironment<'a>, Trouble> {
+    let environment = match name {
+        Some(name) => survey.environment(name),
+        None => survey.running().or_else(|| survey.next()),
+    };
+    environment.ok_or_else(|| {
+        Trouble::refused("there is no such environment")
+            .remedy(format!("name one with --to; there are: {}", survey.names()))
+    })
+}
+
 /// The conflict about a path.
 fn find(
     context: &Context,
@@ -54,14 +64,7 @@ fn find(
     path: &OsStr,
     name: Option<&BeName>,
 ) -> Result<Found, Trouble> {
-    let environment = match name {
-        Some(name) => survey.environment(name),
-        None => survey.running().or_else(|| survey.next()),
-    };
-    let environment = environment.ok_or_else(|| {
-        Trouble::refused("there is no such environment")
-            .remedy(format!("name one with --to; there are: {}", survey.names()))
-    })?;
+    let environment = meant(survey, name)?;
     let Waiting { notes, .. } = conflicts::of(context, survey, &environment)?;
     let bytes = path.as_bytes();
     let wanted = bytes.strip_prefix(b"/").unwrap_or(bytes);
@@ -92,10 +95,89 @@ fn find(
 
 pub(super) fn run(
     context: &Context,
-    path: &OsStr,
+    path: Option<&OsStr>,
     name: Option<&BeName>,
     keep: Option<Keep>,
 ) -> anyhow::Result<()> {
+    if keep.is_none() && !ask::has_terminal() {
+        return Err(Trouble::refused("an editor needs a terminal")
+            .remedy("--keep mine, or --keep other")
+            .into());
+    }
+    match path {
+        Some(path) => {
+            let report = one(context, path, name, keep)?;
+            context.report("resolve", &report)
+        }
+        None => all(context, name, keep),
+    }
+}
+
+/// Settles one after another; what cannot be is told, and left.
+fn all(context: &Context, name: Option<&BeName>, keep: Option<Keep>) -> anyhow::Result<()> {
+    let survey = context.look(Scope::Names)?;
+    let environment = meant(&survey, name)?;
+    let Waiting { notes, .. } = conflicts::of(context, &survey, &environment)?;
+    let (mut settled, mut left) = (Vec::new(), Vec::new());
+    for note in &notes {
+        let path = note.path();
+        let shown = output::one_line(&format!("/{}", String::from_utf8_lossy(&path)));
+        match one(context, OsStr::from_bytes(&path), name, keep) {
+            Ok(report) => {
+                if !context.json {
+                    context.report("resolve", &report)?;
+                }
+                settled.push(shown);
+            }
+            Err(trouble) if [FAILED, REFUSED, BUSY].contains(&trouble.exit) => {
+                context.warn(&trouble.to_string());
+                left.push((shown, trouble.message));
+            }
+            Err(trouble) => return Err(trouble.into()),
+        }
+    }
+    let name = environment.name();
+    if context.json {
+        let left: Vec<_> = left
+            .iter()
+            .map(|(path, why)| json!({ "path": path, "why": why }))
+            .collect();
+        let content = json!({
+            "environment": name,
+            "done": !context.dry_run,
+            "changed": !context.dry_run && !settled.is_empty(),
+            "settled": settled,
+            "left": left,
+        });
+        output::json(&mut io::stdout().lock(), "resolve-all", content)?;
+    }
+    let paths: Vec<&str> = left.iter().map(|(path, _)| path.as_str()).collect();
+    let what = match paths.len() {
+        0 if notes.is_empty() => {
+            context.warn(&format!("no conflict waits in {name}"));
+            return Ok(());
+        }
+        0 => {
+            context.warn(&format!("no conflict is left in {name}"));
+            return Ok(());
+        }
+        1 => "1 conflict is".to_owned(),
+        many => format!("{many} conflicts are"),
+    };
+    let told = format!("{what} left in {name}: {}", paths.join(", "));
+    let left =
+        Trouble::new(CONFLICT, told).remedy("settle each by itself: beadm-rs sync --resolve PATH");
+    context.warn(&left.to_string());
+    Err(Verdict(CONFLICT).into())
+}
+
+/// Settles one.
+fn one(
+    context: &Context,
+    path: &OsStr,
+    name: Option<&BeName>,
+    keep: Option<Keep>,
+) -> Result<Report, Trouble> {
     let choice = match keep {
         Some(Keep::Mine) => Choice::Mine,
         Some(Keep::Other) => Choice::Other,
@@ -125,7 +207,7 @@ pub(super) fn run(
         work.replace(Some((name, resolve)));
         Ok(survey)
     };
-    let report = context.change(
+    context.change(
         look,
         |survey| match &*work.borrow() {
             Some((name, work)) => plan_resolve(survey, name, work.clone()),
@@ -135,26 +217,13 @@ pub(super) fn run(
             )),
         },
         |_| None,
-    )?;
-    context.report("resolve", &report)
+    )
 }
 
-/// What somebody makes of both in an editor, on copies that nobody else can read.
+/// What somebody makes of both in an editor.
 fn edited(context: &Context, found: &Found) -> Result<Vec<u8>, Trouble> {
     let path = found.note.path();
     let told = |error: io::Error| failed(&path, error);
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        return Err(
-            Trouble::refused("an editor needs a terminal").remedy("--keep mine, or --keep other")
-        );
-    }
-    let editor = ["VISUAL", "EDITOR"]
-        .iter()
-        .find_map(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-        .ok_or_else(|| {
-            Trouble::refused("neither VISUAL nor EDITOR names an editor")
-                .remedy("set one; or --keep mine, or --keep other")
-        })?;
     let tree = Tree::open(&context.host, &found.side)?;
     let mine = kept::contents(&tree, &path).map_err(told)?;
     let at = [
@@ -168,47 +237,19 @@ fn edited(context: &Context, found: &Found) -> Result<Vec<u8>, Trouble> {
         return Err(Trouble::refused("one of the two versions is no file")
             .remedy("--keep mine, or --keep other"));
     };
-    // In memory, where there is such a place: it may be a secret.
-    let mut builder = tempfile::Builder::new();
-    let scratch = builder.prefix("beadm-rs-resolve.");
-    let scratch = scratch
-        .tempdir_in("/run")
-        .or_else(|_| scratch.tempdir())
-        .map_err(told)?;
-    let name = Path::new(OsStr::from_bytes(&path));
-    let name = name.file_name().unwrap_or(OsStr::new("file"));
-    let copy = scratch.path().join(name);
-    let beside = scratch
-        .path()
-        .join([name, OsStr::new(".other")].join(OsStr::new("")));
-    fs::write(&copy, &mine).map_err(told)?;
-    fs::write(&beside, &other).map_err(told)?;
-    context.warn(&format!(
-        "{} is to become what is to be there; what {} had is in {}",
-        copy.display(),
-        found.note.from,
-        beside.display()
-    ));
-    let mut words: Vec<OsString> = editor
-        .as_bytes()
-        .split(|byte| byte.is_ascii_whitespace())
-        .filter(|word| !word.is_empty())
-        .map(|word| OsStr::from_bytes(word).to_owned())
-        .collect();
-    words.extend([copy.clone().into_os_string(), beside.into_os_string()]);
-    let status = command::of_the_user(&words, "/bin/sh")
-        .status()
-        .map_err(told)?;
-    if !status.success() {
-        return Err(failed(&path, format!("the editor ended with {status}")));
-    }
-    let bytes = fs::read(&copy).map_err(told)?;
-    if bytes == mine {
-        return Err(Trouble::refused("nothing was changed in the editor")
-            .remedy("--keep mine settles it as it is"));
-    }
-    if let Some(format) = Format::of(&path) {
-        records::check(format, &bytes).map_err(|why| failed(&path, why))?;
-    }
-    Ok(bytes)
+    let names = [found.name.as_str(), found.note.from.as_str()];
+    // What is no text has no markers in it.
+    let marked = text::both(&mine, &other, names).unwrap_or(mine);
+    let unfit = match editor::edit(&path, &marked, Some(&other)) {
+        Ok(bytes) => return Ok(bytes),
+        Err(unfit) => unfit,
+    };
+    let remedy = match unfit.draft {
+        None => "try again; or --keep mine, or --keep other".to_owned(),
+        Some(draft) => {
+            let left = editor::leave(&path, &draft).map_err(told)?;
+            format!("what was made of it is in {}; try again", left.display())
+        }
+    };
+    Err(unfit.trouble.remedy(remedy))
 }

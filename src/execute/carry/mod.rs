@@ -55,7 +55,7 @@ pub fn carry(host: &Host, carry: &Carry, interrupted: &AtomicBool) -> Result<(),
         .decide(
             &looked.list,
             &looked.shared,
-            looked.winner,
+            &looked.verdicts,
             &Until(interrupted),
         )
         .map_err(|error| failed("decide from the snapshots", error))?;

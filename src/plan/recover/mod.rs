@@ -475,8 +475,8 @@ fn finish_sync(
     component: &str,
 ) -> Plan {
     let mut plan = Plan::new(survey, "recover");
-    if let (Some(source), Some(target)) = (from.first(), to.first())
-        && sync::complete(survey, intent.id, [source, target], component, &mut plan)
+    if let Some(target) = to.first()
+        && sync::complete(survey, intent.id, target, component, &mut plan)
     {
         plan.outcome = completed(&intent.undertaking);
         return plan;
