@@ -126,9 +126,12 @@ booted debian
 check "no generator was there" test ! -e /run/systemd/generator.early/var.mount
 check_is "what has no key is told" "beadm-rs: rpool/ROOT/debian/secret is not mounted on /secret: its key is not loaded (zfs load-key rpool/ROOT/debian/secret)" \
     journalctl -b -u beadm-rs-mount -o cat --grep "key is not loaded"
-# Its files may be on the list, and cannot be read.
-check_is "what has no key stops an activation with its files" 3 sh -c 'beadm-rs activate other >/dev/null 2>&1; echo $?'
-check "activate without them" beadm-rs activate --no-sync other
+mkdir -p /etc/beadm-rs/synclist.d
+echo /secret/list >/etc/beadm-rs/synclist.d/lab.conf
+check_is "what has no key stops an activation where its files are on the list" 3 sh -c 'beadm-rs activate other >/dev/null 2>&1; echo $?'
+rm /etc/beadm-rs/synclist.d/lab.conf
+check "and is told of where they are not" sh -c 'beadm-rs activate other 2>&1 | grep -q "the key of rpool/ROOT/debian/secret is not loaded; the synclist names nothing in it"'
+check_is "which boots next" R sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"other\" { print \$2 }"'
 finish reboot
 GUEST
 
