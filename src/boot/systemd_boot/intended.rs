@@ -17,9 +17,11 @@ pub(super) fn base<'a>(
     environment: &BootEnvironment<'_>,
 ) -> Option<&'a Entry> {
     let own = picture.own();
+    let stale = picture::own(&picture.stale);
     let of = |environment: &BootEnvironment<'_>| {
         let newest = own
             .iter()
+            .chain(&stale)
             .find(|(_, own)| own.guid == environment.guid())
             .map(|(entry, _)| *entry);
         let root = &environment.root.name;

@@ -27,6 +27,9 @@ pub(super) struct Picture {
     pub store: Store,
     /// The entries, in systemd-boot's order.
     pub entries: Vec<Entry>,
+    /// This program's own on the partition that is written to which systemd-boot passes
+    /// over: what they start is not there any more.
+    pub stale: Vec<Entry>,
     /// The greatest number of an entry of this program, also of one that
     /// systemd-boot passes over.
     pub generation: u64,
@@ -102,25 +105,24 @@ fn unified(dir: &Dir, name: &str) -> Option<Entry> {
     })
 }
 
-/// The entries of one partition that systemd-boot would show: what they start
-/// has to be there.
-fn entries(partition: &LoaderPartition, here: bool) -> Result<Vec<Entry>> {
+/// The entries of one partition that systemd-boot would show, and those that it would
+/// not: what they start has to be there.
+fn entries(partition: &LoaderPartition, here: bool) -> Result<(Vec<Entry>, Vec<Entry>)> {
     let dir = &partition.dir;
     let attempted = |what: &str| Error::io(format!("read {}", partition.directory.join(what)));
-    let mut found: Vec<Entry> = names(dir, ENTRIES)
+    let (mut found, passed): (Vec<Entry>, Vec<Entry>) = names(dir, ENTRIES)
         .map_err(attempted(ENTRIES))?
         .iter()
         .filter_map(|name| {
             let text = read(dir, &Utf8Path::new(ENTRIES).join(name))?;
             Entry::parse(name, here, &text)
         })
-        .filter(|entry| {
+        .partition(|entry| {
             entry.image().is_some_and(|image| {
                 let path = image.trim_start_matches(['/', '\\']).replace('\\', "/");
                 entry.value("uki-url").is_some() || dir.is_file(path)
             })
-        })
-        .collect();
+        });
     let images = names(dir, UNIFIED).map_err(attempted(UNIFIED))?;
     found.extend(
         images
@@ -128,7 +130,7 @@ fn entries(partition: &LoaderPartition, here: bool) -> Result<Vec<Entry>> {
             .filter(|name| name.to_ascii_lowercase().ends_with(".efi"))
             .filter_map(|name| unified(dir, name)),
     );
-    Ok(found)
+    Ok((found, passed))
 }
 
 impl Picture {
@@ -148,7 +150,10 @@ impl Picture {
             ..Self::default()
         };
         for (index, partition) in partitions.iter().enumerate() {
-            picture.entries.extend(entries(partition, index == 0)?);
+            let (shown, passed) = entries(partition, index == 0)?;
+            picture.entries.extend(shown);
+            let own = |entry: &Entry| entry.here && entry.own().is_some();
+            picture.stale.extend(passed.into_iter().filter(own));
         }
         picture.entries.sort_by(order::entries);
         let attempted = |what: &str| Error::io(format!("read {}", first.directory.join(what)));
@@ -317,9 +322,14 @@ pub(super) fn leftovers(
         .filter(|pair| goes(pair))
         .map(|(entry, _)| entry.file.as_str())
         .collect();
+    let stale = picture.stale.iter().filter(|entry| {
+        let guid = entry.own().map(|own| own.guid);
+        guid.is_some_and(|guid| known(guid) || gone.contains(&guid))
+    });
     let mut files: Vec<Utf8PathBuf> = going
         .iter()
         .copied()
+        .chain(stale.map(|entry| entry.file.as_str()))
         .chain(picture.staged.iter().map(String::as_str))
         .map(|file| Utf8Path::new(ENTRIES).join(file))
         .collect();

@@ -54,6 +54,31 @@ fn an_entry_without_its_kernel_is_in_nobodys_way() {
 }
 
 #[test]
+fn an_entry_whose_copies_were_taken_away_is_made_anew_with_what_was_added_to_it() {
+    let machine = machine();
+    machine.act(&Act::Good("new"));
+    let file = |number| {
+        format!(
+            "loader/entries/beadm-rs-{}-{number}.conf",
+            machine.guid("new")
+        )
+    };
+    let text = machine.files()[&file(1)].replace(" quiet", " quiet splash") + "devicetree /x\n";
+    machine.write(&format!("esp/{}", file(1)), &text);
+    fs::remove_dir_all(machine.directory.join("esp/beadm-rs")).unwrap();
+    assert_eq!(machine.next().as_deref(), Some("debian"));
+    machine.act(&Act::Good("new"));
+    let files = machine.files();
+    assert!(!files.contains_key(&file(1)), "{:?}", files.keys());
+    for line in [
+        "options root=ZFS=rpool/ROOT/new ro quiet splash\n",
+        "devicetree /x\n",
+    ] {
+        assert!(files[&file(2)].contains(line), "{}", files[&file(2)]);
+    }
+}
+
+#[test]
 fn a_kernel_that_is_installed_boots_and_nothing_else_is_activated_by_it() {
     let machine = machine();
     let updated = || {
