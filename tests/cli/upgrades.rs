@@ -114,6 +114,68 @@ fn what_cannot_be_upgraded_is_said_before_anything_is_made() {
         .is("upgrade-refused");
 }
 
+/// Every dataset and snapshot of the environments, by name.
+#[cfg(feature = "failpoints")]
+fn everything(machine: &Machine) -> Vec<String> {
+    let tree = machine.sim.tree(&[dataset("rpool/ROOT")], true).unwrap();
+    tree.iter()
+        .flat_map(|dataset| {
+            let snapshots = dataset.snapshots.iter().map(|one| one.name.to_string());
+            std::iter::once(dataset.name.to_string()).chain(snapshots)
+        })
+        .collect()
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn an_upgrade_that_is_killed_anywhere_is_not_there_or_complete() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let steps = [
+        "create/snapshot",
+        "create/clone",
+        "create/mark",
+        "create/commit",
+        "create/finish",
+        "upgrade/finish",
+        "activate/promote",
+        "activate/commit",
+        "activate/finish",
+    ];
+    let sides = ["before", "after"];
+    for at in steps
+        .iter()
+        .flat_map(|step| sides.map(|side| format!("{step}:{side}")))
+    {
+        let mut story = Transcript::on(with_apt());
+        newer(&story.machine);
+        let before = everything(&story.machine);
+        let killed = super::transcript::program()
+            .env("BEADM_RS_FAIL", format!("{at}=kill"))
+            .arg("--sim")
+            .arg(story.machine.directory())
+            .args(["upgrade", "--name", "new"])
+            .status()
+            .unwrap();
+        assert_eq!(killed.signal(), Some(9), "{at}");
+        assert!(story.silently("recover"), "{at}");
+        let is_complete = at.starts_with("activate/") || at == "upgrade/finish:after";
+        if is_complete {
+            story.machine.with_files("rpool/ROOT/new", |root| {
+                assert_eq!(root.read("usr/bin/hello")?, b"newer\n", "{at}");
+                Ok(())
+            });
+            assert!(story.silently("activate new"), "{at}");
+        } else {
+            assert_eq!(everything(&story.machine), before, "{at}");
+            assert!(story.silently("upgrade --name new"), "{at}");
+        }
+        let status = String::from_utf8(story.output("-H status").stdout).unwrap();
+        for line in ["next boot\tnew\n", "unfinished\tnothing\n"] {
+            assert!(status.contains(line), "{at}: {status}");
+        }
+    }
+}
+
 #[test]
 fn an_interrupted_upgrade_is_recognised_and_taken_back() {
     let unfinished = |machine: &Machine| {
