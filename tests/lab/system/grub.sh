@@ -94,6 +94,8 @@ agree() {
         [ "$(find /boot/efi/beadm-rs -name 'menu-*.cfg')" = "/boot/efi/beadm-rs/menu-$(says menu).cfg" ]
 }
 check_is "debian is the root after one boot" rpool/ROOT/debian findmnt -no SOURCE /
+# Its services put right what they find interrupted.
+check "the boot is complete again" systemctl start beadm-rs-confirm.service
 for place in promote:after stage-kernel:after stage-initramfs:before stage-menu:before stage-menu:after \
     commit:before commit:after bootfs:after tidy:before tidy:after finish:before; do
     BEADM_RS_FAIL=activate/$place=kill beadm-rs activate --no-trial new >/dev/null 2>&1
