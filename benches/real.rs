@@ -363,6 +363,59 @@ impl Bench {
         self.destroy_both();
     }
 
+    /// What synchronization has to look at, beside what looks at as much: 10,000 files in
+    /// 500 directories, one of them changed.
+    fn synchronize(&self) {
+        self.environment("a", 1);
+        let root = self.directory.path().join("root");
+        let other = self.directory.path().join("other");
+        let mount = |name: &str, path: &Path| {
+            fs::create_dir_all(path).expect("a directory to mount on");
+            let path = path.to_str().expect("a path in UTF-8");
+            sh("mount", &["-t", "zfs", "-o", "zfsutil", name, path]);
+        };
+        let unmount = |path: &Path| {
+            sh("umount", &[path.to_str().expect("a path in UTF-8")]);
+        };
+        mount("bench/ROOT/a", &root);
+        for directory in 0..500 {
+            let directory = root.join(format!("srv/{directory}"));
+            fs::create_dir_all(&directory).expect("a directory");
+            for file in 0..20 {
+                fs::write(directory.join(file.to_string()), "some text\n").expect("a file");
+            }
+        }
+        fs::create_dir_all(root.join("etc/beadm-rs")).expect("a directory");
+        fs::write(root.join("etc/beadm-rs/synclist"), "/srv\n").expect("a list");
+        unmount(&root);
+        self.run(&["create", "-e", "a", "b"]);
+        mount("bench/ROOT/a", &root);
+        fs::write(root.join("srv/250/10"), "another text\n").expect("a file");
+        unmount(&root);
+        let sync = ["sync", "--check", "--from", "a", "--to", "b"];
+        let (mut plain, mut own) = (Side::default(), Side::default());
+        for _ in 0..rounds() {
+            own.measure(|| drop(self.run(&sync)));
+            plain.measure(|| {
+                mount("bench/ROOT/a", &root);
+                mount("bench/ROOT/b", &other);
+                let [from, to] = [&root, &other].map(|side| format!("{}/srv/", side.display()));
+                sh("rsync", &["-aAXH", "--dry-run", "-i", &from, &to]);
+                unmount(&root);
+                unmount(&other);
+            });
+        }
+        let children = self.children(&sync);
+        row(
+            "sync --check, 10,000 files, rsync",
+            &plain,
+            &own,
+            children,
+            1.5,
+        );
+        self.destroy_both();
+    }
+
     fn destroy_both(&self) {
         // Whichever is the clone goes first.
         for name in ["a", "b", "a"] {
@@ -606,6 +659,7 @@ fn main() {
         // is not worth the minutes it takes on the slower disk.
         if !delayed {
             bench.preflight();
+            bench.synchronize();
             bench.destroy_measured();
             // tests/lab/run says so where the program has both engines.
             if std::env::var("BEADM_RS_ENGINE").is_ok_and(|engine| !engine.is_empty()) {

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::Instant;
 
 use rustix::fs::{XattrFlags, getxattr, setxattr};
 
@@ -284,7 +283,7 @@ fn a_link_in_the_target_does_not_lead_to_the_machine_itself() {
 /// 10,000 files in 500 directories, one of them changed.
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
-fn ten_thousand_files_are_decided_about_without_being_read() {
+fn of_ten_thousand_files_the_one_that_changed_is_found() {
     let machine = Machine::new();
     machine.write("old", "etc/beadm-rs/synclist", "/srv\n");
     machine.with_mounted("old", |root| {
@@ -298,40 +297,7 @@ fn ten_thousand_files_are_decided_about_without_being_read() {
     });
     machine.clone_of("old", "new");
     machine.write("old", "srv/250/10", "another text\n");
-    let mut times = Vec::new();
-    for _ in 0..3 {
-        let start = Instant::now();
-        let ran = machine.run(&["sync", "--from", "old", "--to", "new", "--check", "--json"]);
-        times.push(start.elapsed());
-        let found = ran.succeeds().json("sync");
-        assert_eq!(found["files"].as_array().unwrap().len(), 1, "{found:#}");
-    }
-    // Both sides listed with what rsync asks of each file: its attributes, and
-    // their names.
-    let other = machine.directory().join("other");
-    std::fs::create_dir(&other).unwrap();
-    let new = machine.name("ROOT/new");
-    let path = other.to_str().unwrap();
-    sh("mount", &["-t", "zfs", "-o", "zfsutil", &new, path]);
-    let listed = machine.with_mounted("old", |root| {
-        let old = root.join("srv");
-        let new = other.join("srv");
-        let rsync = sh("sh", &["-c", "command -v rsync || true"]);
-        let start = Instant::now();
-        if rsync.is_empty() {
-            for side in [&old, &new] {
-                sh("find", &[side.to_str().unwrap(), "-ls"]);
-            }
-        } else {
-            let from = format!("{}/", old.display());
-            let to = new.to_str().unwrap();
-            sh(
-                "rsync",
-                &["-aAXH", "--dry-run", "--itemize-changes", &from, to],
-            );
-        }
-        (start.elapsed(), rsync)
-    });
-    sh("umount", &[path]);
-    println!("10,000 files: sync --check {times:?}; rsync or find -ls twice: {listed:?}");
+    let ran = machine.run(&["sync", "--from", "old", "--to", "new", "--check", "--json"]);
+    let found = ran.succeeds().json("sync");
+    assert_eq!(found["files"].as_array().unwrap().len(), 1, "{found:#}");
 }
