@@ -659,7 +659,9 @@ fn main() {
         // is not worth the minutes it takes on the slower disk.
         if !delayed {
             bench.preflight();
-            bench.synchronize();
+            if long() {
+                bench.synchronize();
+            }
             bench.destroy_measured();
             // tests/lab/run says so where the program has both engines.
             if std::env::var("BEADM_RS_ENGINE").is_ok_and(|engine| !engine.is_empty()) {
