@@ -6,8 +6,13 @@
 # names, further disks (further_disk), that /job/installed is to be what `make install` makes, and that a stage
 # is a rescue system's (SCENARIO_RESCUE): the workbench, which has the system's disks beside its own.
 start_scenario() {
-    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL='' SCENARIO_RESCUE=''
+    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL='' SCENARIO_RESCUE='' SCENARIO_BEGUN=''
     mkdir -p "$SCENARIO_DIR"
+    own_disk_anew
+}
+
+# The disk of the installed system, as it was installed.
+own_disk_anew() {
     qemu-img create -q -f qcow2 -F qcow2 -b "$IMAGES/installed.qcow2" "$SCENARIO_DIR/system.qcow2"
 }
 
@@ -62,11 +67,26 @@ own_loader_watched() {
     QEMU+=(-device i6300esb -action watchdog=reset)
 }
 
+# The machine of a stage, with its disks.
+assembled() {
+    local serial
+    if [ -n "$SCENARIO_RESCUE" ]; then
+        machine "$IMAGES/kernel" "$IMAGES/workbench-initrd" ""
+        disk "$IMAGES/workbench.img" raw root snapshot=on
+    else
+        machine "$IMAGES/kernel" "${SCENARIO_INITRD:-$IMAGES/initrd}" "root=${SCENARIO_ROOT:-zfs:AUTO} rw"
+        [ -z "$SCENARIO_FIRMWARE" ] || "$SCENARIO_FIRMWARE"
+    fi
+    disk "$SCENARIO_DIR/system.qcow2" qcow2 system
+    disk "$SCENARIO_DIR/job.img" raw job readonly=on
+    for serial in "${SCENARIO_DISKS[@]}"; do disk "$SCENARIO_DIR/$serial.qcow2" qcow2 "$serial"; done
+}
+
 # stage NAME [SECONDS] < SCRIPT: boot the overlay, let SCRIPT be its job. The script is bash, has
 # `beadm-rs` in its path and what guest/check defines, and ends with `finish reboot` or
 # `finish poweroff`. Either ends the emulator; the next stage is the next boot of the same disk.
 stage() {
-    local name=$1 seconds=${2:-300} job=$SCENARIO_DIR/job status=0 serial
+    local name=$1 seconds=${2:-300} job=$SCENARIO_DIR/job status=0
     rm -rf "$job" && mkdir -p "$job/bin"
     cp "$BEADM_RS" "$job/bin/beadm-rs"
     [ -z "$SCENARIO_INSTALL" ] ||
@@ -79,19 +99,21 @@ stage() {
     } >"$job/run"
     chmod +x "$job/run"
     job_disk "$job" "$SCENARIO_DIR/job.img"
-    if [ -n "$SCENARIO_RESCUE" ]; then
-        machine "$IMAGES/kernel" "$IMAGES/workbench-initrd" ""
-        disk "$IMAGES/workbench.img" raw root snapshot=on
-    else
-        machine "$IMAGES/kernel" "${SCENARIO_INITRD:-$IMAGES/initrd}" "root=${SCENARIO_ROOT:-zfs:AUTO} rw"
-        [ -z "$SCENARIO_FIRMWARE" ] || "$SCENARIO_FIRMWARE"
-    fi
-    disk "$SCENARIO_DIR/system.qcow2" qcow2 system
-    disk "$SCENARIO_DIR/job.img" raw job readonly=on
-    for serial in "${SCENARIO_DISKS[@]}"; do disk "$SCENARIO_DIR/$serial.qcow2" qcow2 "$serial"; done
+    assembled
     boot "system-$SCENARIO-$name" "$seconds" || status=$?
+    # Nothing of the program is in there yet: an emulated machine that does not come up then is no
+    # failure of it.
+    if [ $status -ge 2 ] && [ -z "$SCENARIO_BEGUN" ] && ! grep -q 'lab-stamp: job' "$LAB_LOGS/system-$SCENARIO-$name.console"; then
+        echo "lab: system-$SCENARIO-$name did not come up at first" >&2
+        status=0
+        own_disk_anew
+        assembled
+        boot "system-$SCENARIO-$name" "$seconds" || status=$?
+    fi
+    SCENARIO_BEGUN=1
     if [ $status -ge 2 ]; then
         printf '\n%s\n' "test system::$SCENARIO::$name runs to its end ... FAILED"
+        tail -n 5 "$LAB_LOGS/system-$SCENARIO-$name.console" | tr -cd '[:print:]\n' | sed 's/^/    /'
         return 1
     fi
 }

@@ -17,7 +17,9 @@ totals() {
 # failures FILE: what failed and what it said of it, so that a reader of the end alone knows.
 failures() {
     awk '
-        /^test (host|lab|system|bench)::.* \.\.\. FAILED$/ { print; next }
+        /^test (host|lab|system|bench)::.* \.\.\. FAILED$/ { print; detail = 1; next }
+        detail && /^    / { print; next }
+        { detail = 0 }
         /^---- .* ----$/ { inside = 1; lines = 0 }
         /^failures:$/ || /^test result:/ { inside = 0 }
         inside && lines++ < 30
