@@ -168,7 +168,6 @@ mount /boot/efi
 check "activate" beadm-rs activate --no-sync --no-trial new
 own() { ls /boot/efi/loader/entries/beadm-rs-"$(zfs get -Hp -o value guid "rpool/ROOT/$1")"-*.conf; }
 sed -i 's/^options .*/& lab.edited/' "$(own new)"
-echo 'architecture x64' >>"$(own new)"
 rm -r /boot/efi/beadm-rs
 check_is "without its copies it does not boot next" 0 sh -c 'beadm-rs list -H | awk -F "\t" "\$1 == \"new\" { print \$2 }" | grep -c R'
 check "activated again" beadm-rs activate --no-sync --no-trial new
