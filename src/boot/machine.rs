@@ -142,6 +142,14 @@ impl Machine {
             .map_err(|failure| failure.to_string())
     }
 
+    /// Carries out a plan and stops it after so many changes; whether it came to its end.
+    pub(super) fn stopped_after(&self, changes: u64, plan: &Plan) -> Result<(), String> {
+        self.sim.fail_after(changes);
+        let done = self.carry_out(plan);
+        self.sim.resume();
+        done
+    }
+
     pub(super) fn act(&self, act: &Act) {
         let plan = self.plan(act).unwrap();
         self.carry_out(&plan).unwrap();
@@ -265,9 +273,7 @@ pub(super) fn stopped_anywhere(make: fn() -> Machine, tidy: fn(&Machine, &str)) 
                 machine.act(&Act::Good("debian"));
             }
             let plan = machine.plan(&new).unwrap();
-            machine.sim.fail_after(stopped);
-            let done = machine.carry_out(&plan);
-            machine.sim.resume();
+            let done = machine.stopped_after(stopped, &plan);
             let meanwhile = machine.next().unwrap();
             assert!(
                 ["debian", "new"].contains(&meanwhile.as_str()),
@@ -302,9 +308,7 @@ pub(super) fn once_stopped_anywhere(make: fn() -> Machine, tidy: fn(&Machine, &s
                     machine.act(&Act::Once(before));
                 }
                 let plan = machine.plan(&new).unwrap();
-                machine.sim.fail_after(stopped);
-                let done = machine.carry_out(&plan);
-                machine.sim.resume();
+                let done = machine.stopped_after(stopped, &plan);
                 machine.recover();
                 let told = format!("stopped after {stopped} with {before:?}");
                 let (next, once) = (machine.next(), machine.once());
@@ -349,9 +353,7 @@ fn what_is_tried_and_then_activated_is_tried_or_activated_wherever_it_is_stopped
             machine.act(&Act::Good("debian"));
             machine.act(&Act::Trial("new"));
             let plan = machine.plan(&Act::Good("new")).unwrap();
-            machine.sim.fail_after(stopped);
-            let done = machine.carry_out(&plan);
-            machine.sim.resume();
+            let done = machine.stopped_after(stopped, &plan);
             machine.recover();
             let survey = machine.survey();
             let tried = survey.boot.trial.is_some();

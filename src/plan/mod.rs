@@ -41,7 +41,7 @@ use serde::Serialize;
 
 use crate::intent::OpId;
 use crate::survey::Survey;
-use crate::zfs::{NameError, PoolName, SyncOp};
+use crate::zfs::{Guard, NameError, PoolName, Snapshot, SyncOp};
 
 pub use action::Action;
 use conditions::{
@@ -135,6 +135,40 @@ impl Plan {
                 action => vec![format!("{action:?}")],
             })
             .collect()
+    }
+
+    /// Has snapshots released that are kept for nothing any more: each goes by its guid,
+    /// in a transaction for each pool; what somebody holds or has cloned stays.
+    ///
+    /// # Errors
+    /// Where one of the pools cannot be changed.
+    fn release<'a>(
+        &mut self,
+        survey: &Survey,
+        attempted: &str,
+        snapshots: impl IntoIterator<Item = &'a Snapshot>,
+    ) -> Result<(), Refusal> {
+        let mut pools: Vec<(PoolName, Vec<SyncOp>)> = Vec::new();
+        for snapshot in snapshots {
+            let pool = snapshot.name.dataset().pool();
+            let destroy = SyncOp::Destroy {
+                object: snapshot.name.to_string(),
+                guard: Guard::Guid(snapshot.guid),
+                missing_ok: true,
+            };
+            match pools.iter_mut().find(|(other, _)| *other == pool) {
+                Some((_, operations)) => operations.push(destroy),
+                None => pools.push((pool, vec![destroy])),
+            }
+        }
+        changeable(survey, attempted, pools.iter().map(|(pool, _)| pool))?;
+        for (pool, operations) in pools {
+            self.transact("release", &pool, operations);
+        }
+        if let Some(first) = self.steps.first_mut() {
+            first.commit = true;
+        }
+        Ok(())
     }
 
     /// Adds a transaction, unless it would be empty.

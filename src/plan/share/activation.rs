@@ -168,30 +168,8 @@ pub fn release(survey: &Survey) -> Planned {
     let Some(shared) = &survey.shared else {
         return Ok(plan);
     };
-    let mut pools: Vec<(PoolName, Vec<SyncOp>)> = Vec::new();
-    for snapshot in outdated(&shared.datasets) {
-        let pool = snapshot.name.dataset().pool();
-        let destroy = SyncOp::Destroy {
-            object: snapshot.name.to_string(),
-            guard: Guard::Guid(snapshot.guid),
-            missing_ok: true,
-        };
-        match pools.iter_mut().find(|(other, _)| *other == pool) {
-            Some((_, operations)) => operations.push(destroy),
-            None => pools.push((pool, vec![destroy])),
-        }
-    }
-    changeable(
-        survey,
-        "release the snapshots of older activations",
-        pools.iter().map(|(pool, _)| pool),
-    )?;
-    for (pool, operations) in pools {
-        plan.transact("release", &pool, operations);
-    }
-    if let Some(first) = plan.steps.first_mut() {
-        first.commit = true;
-    }
+    let attempted = "release the snapshots of older activations";
+    plan.release(survey, attempted, outdated(&shared.datasets))?;
     plan.outcome = format!("snapshots of the last {KEPT} activations are kept of what is shared");
     Ok(plan)
 }

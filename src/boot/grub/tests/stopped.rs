@@ -15,9 +15,7 @@ fn an_interrupted_end_or_renaming_is_completed() {
             machine.act(&Act::Good("new"));
             machine.act(&Act::Good("debian"));
             let plan = machine.plan(&new).unwrap();
-            machine.sim.fail_after(stopped);
-            let done = machine.carry_out(&plan);
-            machine.sim.resume();
+            let done = machine.stopped_after(stopped, &plan);
             machine.recover();
             assert_eq!(machine.starts(), "debian", "{stopped}");
             // Whatever the menu names is there.
@@ -46,9 +44,7 @@ fn wherever_the_copy_of_a_kernel_is_stopped_one_boots_and_the_next_copies_it() {
         machine.act(&Act::Good("debian"));
         machine.installs("newer");
         let plan = machine.kernel_updated();
-        machine.sim.fail_after(stopped);
-        let done = machine.carry_out(&plan);
-        machine.sim.resume();
+        let done = machine.stopped_after(stopped, &plan);
         let told = format!("stopped after {stopped}");
         assert_eq!(machine.starts(), "debian", "{told}");
         machine.recover();
@@ -77,9 +73,7 @@ fn a_confirmation_that_is_stopped_is_done_by_the_next_one() {
             crate::plan::confirm::plan(&machine.survey(), host.loader.as_ref()).unwrap()
         };
         let plan = confirm();
-        machine.sim.fail_after(stopped);
-        let done = machine.carry_out(&plan);
-        machine.sim.resume();
+        let done = machine.stopped_after(stopped, &plan);
         let next = machine.state().next;
         assert_eq!(next, Some(dataset("new")), "{stopped}");
         machine.carry_out(&confirm()).unwrap();

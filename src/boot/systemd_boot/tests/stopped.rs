@@ -22,9 +22,7 @@ fn an_interrupted_end_or_renaming_is_completed() {
             machine.act(&Act::Good("debian"));
             let guid = machine.guid("new");
             let plan = machine.plan(&new).unwrap();
-            machine.sim.fail_after(stopped);
-            let done = machine.carry_out(&plan);
-            machine.sim.resume();
+            let done = machine.stopped_after(stopped, &plan);
             machine.recover();
             assert_eq!(machine.next().as_deref(), Some("debian"), "{stopped}");
             // An entry names what is there, and nothing is named that is gone.
@@ -52,9 +50,7 @@ fn wherever_the_copy_of_a_kernel_is_stopped_one_boots_and_the_next_copies_it() {
         machine.act(&Act::Good("debian"));
         machine.installs("newer");
         let plan = machine.kernel_updated();
-        machine.sim.fail_after(stopped);
-        let done = machine.carry_out(&plan);
-        machine.sim.resume();
+        let done = machine.stopped_after(stopped, &plan);
         let boots = |told: &str| {
             assert_eq!(machine.next().as_deref(), Some("debian"), "{told}");
             let files = machine.files();
