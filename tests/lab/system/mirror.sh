@@ -19,7 +19,6 @@ GUEST
 SCENARIO_FIRMWARE=uefi SCENARIO_INSTALL=1
 stage install 600 < <(mirror_job <<'GUEST'
 cp -r /job/installed/. /
-mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 sgdisk --new=1:0:0 --typecode=1:EF00 /dev/disk/by-id/virtio-second >/dev/null
 udevadm settle
 mkfs.vfat -F 32 -n EFI2 /dev/disk/by-id/virtio-second-part1 >/dev/null
@@ -28,15 +27,7 @@ echo 'LABEL=EFI2 /boot/efi2 vfat umask=0077,nofail 0 0' >>/etc/fstab
 mount /boot/efi2
 printf '[boot]\nesp = "/boot/efi"\nmirrors = ["/boot/efi2"]\n' >/etc/beadm-rs/config.toml
 check "init" beadm-rs init -y
-for esp in /boot/efi /boot/efi2; do
-    bootctl install --esp-path=$esp >/dev/null 2>&1
-    mkdir -p $esp/own $esp/loader/entries
-    cp /boot/vmlinuz-* $esp/own/linux
-    cp /boot/initrd.img-* $esp/own/initrd
-    echo 'timeout 0' >$esp/loader/loader.conf
-    printf '%s\n' 'title Debian, by hand' 'linux /own/linux' 'initrd /own/initrd' \
-        'options root=ZFS=rpool/ROOT/debian rw console=ttyS0 mitigations=off' >$esp/loader/entries/debian.conf
-done
+for esp in /boot/efi /boot/efi2; do systemd_boot_by_hand $esp; done
 finish reboot
 GUEST
 ) || return

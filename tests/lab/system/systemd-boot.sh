@@ -12,18 +12,8 @@ check_is "it enabled the units of trials" "enabled enabled enabled" \
 mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 check_is "where no systemd-boot started the machine, bootfs decides" "the pool's bootfs" \
     sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
-check "systemd-boot is installed" bootctl install
-mkdir -p /boot/efi/loader/entries /boot/efi/own
-cp /boot/vmlinuz-* /boot/efi/own/linux
-cp /boot/initrd.img-* /boot/efi/own/initrd
-echo 'timeout 0' >/boot/efi/loader/loader.conf
-cat >/boot/efi/loader/entries/debian.conf <<'ENTRY'
-title Debian, by hand
-linux /own/linux
-initrd /own/initrd
-options root=ZFS=rpool/ROOT/debian rw console=ttyS0 mitigations=off
-architecture x64
-ENTRY
+systemd_boot_by_hand /boot/efi
+echo 'architecture x64' >>/boot/efi/loader/entries/debian.conf
 finish reboot
 GUEST
 

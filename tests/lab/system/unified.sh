@@ -43,14 +43,7 @@ SCENARIO_FIRMWARE=uefi SCENARIO_INSTALL=1
 stage install 600 < <(unified_job <<'GUEST'
 cp -r /job/installed/. /
 check "init" beadm-rs init -y
-mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
-bootctl install >/dev/null 2>&1
-mkdir -p /boot/efi/loader/entries /boot/efi/own
-cp /boot/vmlinuz-* /boot/efi/own/linux
-cp /boot/initrd.img-* /boot/efi/own/initrd
-echo 'timeout 0' >/boot/efi/loader/loader.conf
-printf '%s\n' 'title Debian, by hand' 'linux /own/linux' 'initrd /own/initrd' \
-    'options root=ZFS=rpool/ROOT/debian rw console=ttyS0 mitigations=off' >/boot/efi/loader/entries/debian.conf
+systemd_boot_by_hand /boot/efi
 finish reboot
 GUEST
 ) || return

@@ -44,18 +44,7 @@ SCENARIO_FIRMWARE=uefi SCENARIO_INSTALL=1
 stage install 600 < <(watched_job <<'GUEST'
 cp -r /job/installed/. /
 check "init" beadm-rs init -y
-mountpoint -q /sys/firmware/efi/efivars || mount -t efivarfs efivarfs /sys/firmware/efi/efivars
-check "systemd-boot is installed" bootctl install
-mkdir -p /boot/efi/loader/entries /boot/efi/own
-cp /boot/vmlinuz-* /boot/efi/own/linux
-cp /boot/initrd.img-* /boot/efi/own/initrd
-echo 'timeout 0' >/boot/efi/loader/loader.conf
-cat >/boot/efi/loader/entries/debian.conf <<'ENTRY'
-title Debian, by hand
-linux /own/linux
-initrd /own/initrd
-options root=ZFS=rpool/ROOT/debian rw console=ttyS0 mitigations=off
-ENTRY
+systemd_boot_by_hand /boot/efi
 finish reboot
 GUEST
 ) || return
