@@ -1,5 +1,5 @@
 //! What the program itself costs, without ZFS: a listing of a thousand boot
-//! environments on the simulator, and the help. Wall time and memory against
+//! environments on the simulator, a synchronization among them, and the help. Wall time and memory against
 //! their targets; one that is missed is marked and is no failure, since a busy
 //! machine misses it too. `cargo bench --bench simulated`.
 
@@ -14,6 +14,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use beadm_rs::sync::bases::KEPT;
 use beadm_rs::zfs::sim::{NewPool, Sim};
 use beadm_rs::zfs::{CloneOf, DatasetName, SnapshotName, SyncOp, Zfs as _};
 use camino::{Utf8Path, Utf8PathBuf};
@@ -21,6 +22,9 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 /// How many boot environments are listed.
 const LISTED: usize = 1000;
+
+/// A file that is synchronized.
+const HOSTS: &str = "etc/hosts";
 
 /// Runs the program; how long it took.
 fn run(arguments: &[&str]) -> Duration {
@@ -84,6 +88,8 @@ fn machine(directory: &Utf8Path) {
     sim.create(&dataset("rpool/ROOT"), &container).unwrap();
     let root = dataset("rpool/ROOT/be-0000");
     sim.create(&root, &bootable).unwrap();
+    sim.write_file(&root, HOSTS, "127.0.0.1 localhost\n")
+        .unwrap();
     sim.set_bootfs(&"rpool".parse().unwrap(), Some(&root))
         .unwrap();
     for number in 1..LISTED {
@@ -100,6 +106,23 @@ fn machine(directory: &Utf8Path) {
         .unwrap();
     }
     sim.reboot().unwrap();
+}
+
+/// How long a synchronization takes that releases the pair of an older one.
+fn synchronization(directory: &Utf8Path) -> Duration {
+    let mut times: Vec<Duration> = (0..KEPT + 5)
+        .map(|time| {
+            let sim = Sim::open(directory).unwrap();
+            let hosts = format!("127.0.1.{time} localhost\n");
+            sim.write_file(&dataset("rpool/ROOT/be-0000"), HOSTS, hosts)
+                .unwrap();
+            drop(sim);
+            run(&["--sim", directory.as_str(), "sync", "--to", "be-0001"])
+        })
+        .skip(KEPT)
+        .collect();
+    times.sort();
+    times[times.len() / 2]
 }
 
 struct Row {
@@ -139,6 +162,7 @@ fn main() {
     );
     let listing = median(10, &["--sim", directory.as_str(), "list"]);
     let memory = peak();
+    let synchronization = synchronization(&directory);
     let rows = [
         time("--help", help, Duration::from_millis(10)),
         time(
@@ -152,6 +176,11 @@ fn main() {
             target: "< 64 MiB".to_owned(),
             ok: memory < 64 << 20,
         },
+        time(
+            &format!("sync among {LISTED} environments"),
+            synchronization,
+            Duration::from_secs(1),
+        ),
     ];
     for row in &rows {
         println!(

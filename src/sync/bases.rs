@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sides::{base, pair_of};
-use crate::be::BootEnvironment;
+use super::sides::pair_of;
+use crate::diff::lineage::ancestors;
 use crate::os::Object;
 use crate::survey::Survey;
-use crate::zfs::{DatasetName, Guid, Snapshot, SnapshotName};
+use crate::zfs::{DatasetName, Snapshot};
 
 /// The synchronizations whose pairs are kept in any case.
 pub const KEPT: usize = 3;
@@ -92,10 +92,7 @@ pub fn outdated(survey: &Survey) -> Vec<&Snapshot> {
     let mut former: Vec<Base<'_>> = former.collect();
     if !former.is_empty() {
         let needed = needed(survey);
-        former.retain(|base| {
-            let mut guids = base.snapshots.iter().map(|snapshot| snapshot.guid);
-            !guids.any(|guid| needed.contains(&guid))
-        });
+        former.retain(|base| !needed.contains(base.operation));
     }
     let snapshots = former.into_iter().flat_map(|base| base.snapshots);
     snapshots
@@ -103,44 +100,51 @@ pub fn outdated(survey: &Survey) -> Vec<&Snapshot> {
         .collect()
 }
 
-/// The datasets of an environment, by what they are called below its roots.
-fn by_place<'a>(environment: &BootEnvironment<'a>) -> BTreeMap<(usize, String), &'a DatasetName> {
-    let roots = environment.roots();
-    let mut places = BTreeMap::new();
-    for dataset in environment.datasets() {
-        let within = |root: &&&crate::zfs::Dataset| dataset.name.is_within(&root.name);
-        let root = roots.iter().enumerate().find(|(_, root)| within(root));
-        if let Some((number, root)) = root {
-            let below = dataset.name.as_str().strip_prefix(root.name.as_str());
-            places.insert(
-                (number, below.unwrap_or_default().to_owned()),
-                &dataset.name,
-            );
+/// Of the pairs of which a dataset came from a half: the operation and which half, newest first.
+type Halves<'a> = Vec<(&'a str, &'a str)>;
+
+/// What any two environments would be compared with ([`super::sides`]), as far as it is a pair.
+/// A snapshot that both came from itself has a clone, and stays for that.
+fn needed(survey: &Survey) -> BTreeSet<&str> {
+    // Most environments came from the same halves, so that there are few to compare with each
+    // other.
+    let mut places: BTreeMap<(usize, &str), BTreeSet<Halves<'_>>> = BTreeMap::new();
+    for environment in survey.environments() {
+        for (number, root) in environment.roots().into_iter().enumerate() {
+            let datasets = environment.datasets();
+            for dataset in datasets.iter().filter(|one| one.name.is_within(&root.name)) {
+                let name = dataset.name.as_str();
+                let place = name.strip_prefix(root.name.as_str()).unwrap_or_default();
+                let halves = halves(survey, &dataset.name);
+                places.entry((number, place)).or_default().insert(halves);
+            }
         }
     }
-    places
-}
-
-/// What any two environments would be compared with.
-fn needed(survey: &Survey) -> BTreeSet<Guid> {
-    let all: Vec<_> = survey
-        .environments()
-        .map(|environment| by_place(&environment))
-        .collect();
     let mut needed = BTreeSet::new();
-    for (number, one) in all.iter().enumerate() {
-        for other in all.iter().skip(number + 1) {
-            for (place, dataset) in one {
-                let Some(counterpart) = other.get(place) else {
-                    continue;
-                };
-                let [one, other] =
-                    [*dataset, *counterpart].map(|name| Object::Dataset(name.clone()));
-                let both = base(survey, &one, &other).into_iter().flatten();
-                let guid = |name: SnapshotName| Some(survey.snapshot(&name)?.guid);
-                needed.extend(both.filter_map(guid));
+    for lineages in places.values() {
+        for (number, one) in lineages.iter().enumerate() {
+            for other in lineages.iter().skip(number + 1) {
+                let newest = one.iter().find(|(operation, half)| {
+                    let counterpart =
+                        |(its, which): &&(&str, &str)| its == operation && which != half;
+                    other.iter().any(|of_other| counterpart(&of_other))
+                });
+                needed.extend(newest.map(|(operation, _)| *operation));
             }
         }
     }
     needed
+}
+
+fn halves<'a>(survey: &'a Survey, dataset: &DatasetName) -> Halves<'a> {
+    let came_from = ancestors(survey, &Object::Dataset(dataset.clone()));
+    let snapshots = came_from
+        .iter()
+        .filter_map(|(_, name)| survey.snapshot(name));
+    snapshots
+        .filter_map(|snapshot| {
+            let (_, half) = snapshot.name.component().rsplit_once('.')?;
+            Some((pair_of(snapshot)?, half))
+        })
+        .collect()
 }

@@ -62,7 +62,7 @@ pub fn sides(survey: &Survey, source: Side, target: Side) -> Sides {
 
 /// What two datasets are compared with, each with its own: the newest snapshot that both
 /// came from, or the newest pair of which each came from a half.
-pub(super) fn base(survey: &Survey, source: &Object, target: &Object) -> Option<[SnapshotName; 2]> {
+fn base(survey: &Survey, source: &Object, target: &Object) -> Option<[SnapshotName; 2]> {
     let half = |name: &SnapshotName| {
         let snapshot = survey.snapshot(name)?;
         pair_of(snapshot).map(str::to_owned)

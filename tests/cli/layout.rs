@@ -83,7 +83,6 @@ fn what_is_refused_gives_no_environment_the_layout() {
 #[cfg(feature = "failpoints")]
 #[test]
 fn the_layout_an_activation_was_killed_at_is_there_after_the_next_try() {
-    use std::os::unix::process::ExitStatusExt as _;
     for at in ["apply:before", "apply:after"] {
         let mut story = Transcript::on(machine());
         for line in [
@@ -94,14 +93,7 @@ fn the_layout_an_activation_was_killed_at_is_there_after_the_next_try() {
             assert!(story.silently(line), "{line}");
         }
         shared_at(&story.machine, "2099-01-01T00:00:00Z");
-        let killed = super::transcript::program()
-            .env("BEADM_RS_FAIL", format!("share-apply/{at}=kill"))
-            .arg("--sim")
-            .arg(story.machine.directory())
-            .args(["activate", "old"])
-            .status()
-            .unwrap();
-        assert_eq!(killed.signal(), Some(9), "{at}");
+        story.is_killed("activate old", &format!("share-apply/{at}"));
         // Of two steps the first one is done, or none.
         let done = usize::from(at.ends_with("after"));
         let mut leases = 0;

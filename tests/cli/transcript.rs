@@ -114,6 +114,17 @@ impl Transcript {
         command.args(words(line)).output().unwrap().status.success()
     }
 
+    /// Types a command line that is killed at a fail point: `confirm/finish:before`.
+    #[cfg(feature = "failpoints")]
+    pub fn is_killed(&self, line: &str, at: &str) {
+        use std::os::unix::process::ExitStatusExt as _;
+        let mut command = program();
+        command.arg("--sim").arg(self.machine.directory());
+        command.env("BEADM_RS_FAIL", format!("{at}=kill"));
+        let ended = command.args(words(line)).output().unwrap();
+        assert_eq!(ended.status.signal(), Some(9), "{line} at {at}: {ended:?}");
+    }
+
     /// Something happens to the machine.
     pub fn then(&mut self, what: &str, work: impl FnOnce(&Machine)) -> &mut Self {
         work(&self.machine);

@@ -76,8 +76,8 @@ fn a_trial_that_works_is_confirmed() {
         .is("trial-confirmed");
 }
 
-#[test]
-fn what_older_synchronizations_began_with_is_kept_until_the_trial_is_confirmed() {
+/// A trial that runs, after five synchronizations.
+fn synchronized_five_times() -> Transcript {
     let mut story = Transcript::on(super::sync::machine());
     for line in ["create new", "activate debian"] {
         assert!(story.silently(line), "{line}");
@@ -89,14 +89,38 @@ fn what_older_synchronizations_began_with_is_kept_until_the_trial_is_confirmed()
         assert!(story.silently("sync --to new"), "{time}");
     }
     boots(&story.machine, "new");
-    let bases = |story: &mut Transcript| -> usize {
-        let status = story.output("--json status").stdout;
-        let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
-        status["bases"].as_array().unwrap().len()
-    };
+    story
+}
+
+/// How many synchronizations are left of which something can be compared with.
+fn bases(story: &mut Transcript) -> usize {
+    let status = story.output("--json status").stdout;
+    let status: serde_json::Value = serde_json::from_slice(&status).unwrap();
+    status["bases"].as_array().unwrap().len()
+}
+
+#[test]
+fn what_older_synchronizations_began_with_is_kept_until_the_trial_is_confirmed() {
+    let mut story = synchronized_five_times();
     assert_eq!(bases(&mut story), 5);
     assert!(story.silently("confirm"));
     assert_eq!(bases(&mut story), 3);
+}
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn a_confirmation_killed_while_it_releases_them_is_one_and_the_next_one_releases_them() {
+    for (at, left) in [("before", 5), ("after", 3)] {
+        let mut story = synchronized_five_times();
+        story.is_killed("confirm", &format!("sync-release/release:{at}"));
+        assert_eq!(bases(&mut story), left, "{at}");
+        let status = String::from_utf8(story.output("-H status").stdout).unwrap();
+        for line in ["last good\tnew\n", "unfinished\tnothing\n"] {
+            assert!(status.contains(line), "{at}: {status}");
+        }
+        assert!(story.silently("confirm"), "{at}");
+        assert_eq!(bases(&mut story), 3, "{at}");
+    }
 }
 
 #[test]

@@ -129,7 +129,6 @@ fn everything(machine: &Machine) -> Vec<String> {
 #[cfg(feature = "failpoints")]
 #[test]
 fn an_upgrade_that_is_killed_anywhere_is_not_there_or_complete() {
-    use std::os::unix::process::ExitStatusExt as _;
     let steps = [
         "create/snapshot",
         "create/clone",
@@ -149,14 +148,7 @@ fn an_upgrade_that_is_killed_anywhere_is_not_there_or_complete() {
         let mut story = Transcript::on(with_apt());
         newer(&story.machine);
         let before = everything(&story.machine);
-        let killed = super::transcript::program()
-            .env("BEADM_RS_FAIL", format!("{at}=kill"))
-            .arg("--sim")
-            .arg(story.machine.directory())
-            .args(["upgrade", "--name", "new"])
-            .status()
-            .unwrap();
-        assert_eq!(killed.signal(), Some(9), "{at}");
+        story.is_killed("upgrade --name new", &at);
         assert!(story.silently("recover"), "{at}");
         let is_complete = at.starts_with("activate/") || at == "upgrade/finish:after";
         if is_complete {

@@ -55,3 +55,4 @@ mod sync;
 mod tally;
 mod tools;
 mod trial;
+mod upgrade;

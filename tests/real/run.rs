@@ -12,6 +12,13 @@ use crate::ran::{Mounted, Ran, sh};
 /// A machine with a clone `new` that has a shell and some tools.
 fn furnished() -> Machine {
     let machine = Machine::new();
+    give_tools(&machine);
+    machine.clone_of("old", "new");
+    machine
+}
+
+/// Puts a shell and some tools into `old`.
+pub fn give_tools(machine: &Machine) {
     machine.with_mounted("old", |root| {
         let bin = root.join("usr/bin");
         std::fs::copy("/usr/bin/busybox", bin.join("busybox")).unwrap();
@@ -27,8 +34,6 @@ fn furnished() -> Machine {
         let passwd = "root:x:0:0:root:/root:/bin/sh\n";
         std::fs::write(root.join("etc/passwd"), passwd).unwrap();
     });
-    machine.clone_of("old", "new");
-    machine
 }
 
 /// Runs a script of the shell in `new`.

@@ -58,6 +58,7 @@ check_is "with a dead man's switch, last" 1 \
     sh -c 'grep -c "^options .* rdinit=/beadm-rs-watch beadm-rs.watch=300$" /boot/efi/loader/entries/*+3.conf'
 check_is "which comes first" 1 sh -c 'sed -n "s/^initrd //p" /boot/efi/loader/entries/*+3.conf | head -n 1 | grep -c "^/beadm-rs/watch-"'
 check_is "bootfs stays" rpool/ROOT/debian zpool get -H -o value bootfs rpool
+useradd -u 2001 alice
 finish reboot
 GUEST
 
@@ -65,6 +66,7 @@ stage tried 600 <<'GUEST' || return
 check_is "tried is the root" rpool/ROOT/tried findmnt -no SOURCE /
 # Its file may have lost the counter meanwhile: systemd-bless-boot.service comes before the job.
 counted=/sys/firmware/efi/efivars/LoaderBootCountPath-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f
+check_is "who was made after the activation is there" 2001 id -u alice
 check_is "systemd-boot counted the try" 1 sh -c "tr -d '\\0' <$counted | grep -ac '+2-1.conf'"
 check_is "the loader is systemd-boot" systemd-boot sh -c 'beadm-rs status -H | sed -n "s/^loader\t//p"'
 check_is "the dead man's switch was there" 1 sh -c 'dmesg | grep -c "beadm-rs-watch: restarts the machine in 300 s"'

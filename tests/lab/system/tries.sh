@@ -69,9 +69,10 @@ stage without-modules 900 < <(tries_job <<'GUEST'
 came_back unloaded
 clone unhealthy
 mkdir -p /mnt/unhealthy/etc/beadm-rs/health.d/required.d
-printf '#!/bin/sh\nexit 1\n' >/mnt/unhealthy/etc/beadm-rs/health.d/required.d/never
+printf '#!/bin/sh\nuseradd -u 2002 bob\nusermod -L alice\nexit 1\n' >/mnt/unhealthy/etc/beadm-rs/health.d/required.d/never
 chmod +x /mnt/unhealthy/etc/beadm-rs/health.d/required.d/never
 one_try unhealthy 300
+useradd -u 2001 alice && echo alice:first | chpasswd
 finish poweroff
 GUEST
 ) || return
@@ -79,6 +80,9 @@ GUEST
 stage failing-check 900 < <(tries_job <<'GUEST'
 came_back unhealthy
 check_is "it says which check" 1 sh -c 'beadm-rs status -H | grep -c "^fell back.*the health check never failed with exit status 1"'
+check_is "what changed after the activation and in the trial is there" "2001 2002 !" \
+    sh -c 'echo "$(id -u alice) $(id -u bob) $(getent shadow alice | cut -d: -f2 | cut -c1)"'
+check_is "and nothing more is to be carried" 0 sh -c 'beadm-rs status -H | grep -c "^files"'
 clone hangs
 mkdir /run/hangs
 printf '#!/bin/sh\nwhile :; do sleep 1000; done\n' >/run/hangs/init

@@ -72,15 +72,19 @@ stage health 900 < <(watched_job <<'GUEST'
 went_back unready "its one try was used up and it was not confirmed; at the last one it came as far as its services"
 next unhealthy 240 <<'CHANGE'
 mkdir -p "$root/etc/beadm-rs/health.d/required.d"
-printf '#!/bin/sh\nexit 1\n' >"$root/etc/beadm-rs/health.d/required.d/never"
+printf '#!/bin/sh\nuseradd -u 2002 bob\nusermod -L alice\nexit 1\n' >"$root/etc/beadm-rs/health.d/required.d/never"
 chmod +x "$root/etc/beadm-rs/health.d/required.d/never"
 CHANGE
+useradd -u 2001 alice && echo alice:first | chpasswd
 finish poweroff
 GUEST
 ) || return
 
 stage kernel 900 < <(watched_job <<'GUEST'
 went_back unhealthy "its one try was used up and it was not confirmed; at the last one the health check never failed with exit status 1"
+check_is "what changed after the activation and in the trial is there" "2001 2002 !" \
+    sh -c 'echo "$(id -u alice) $(id -u bob) $(getent shadow alice | cut -d: -f2 | cut -c1)"'
+check_is "and nothing more is to be carried" 0 sh -c 'beadm-rs status -H | grep -c "^files"'
 check_is "this machine has a watchdog" "i6300ESB timer" cat /sys/class/watchdog/watchdog0/identity
 # Its kernel hangs, with no process left that could restart it.
 next hanging 240 <<'CHANGE'
