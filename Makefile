@@ -76,6 +76,18 @@ install: $(BINARY) $(WATCH)
 	@install -d -m 0755 "$(DESTDIR)$(dir $(GENERATOR))"
 	@ln -sfr "$(DESTDIR)$(SBINDIR)/beadm-rs" "$(DESTDIR)$(GENERATOR)"
 
+# make deb [BINARY=FILE] [WATCH=FILE]: packages for Debian, in DEBDIR. Streams are sent through
+# libzfs_core there (the feature libzetta), whose headers are in libzfslinux-dev.
+DEBDIR ?= $(or $(CARGO_TARGET_DIR),target)/debian
+
+deb:
+	@[ "$(origin BINARY)" = "command line" ] || $(CARGO) build --release --locked --features libzetta
+	@rm -rf "$(DEBDIR)"
+	@$(MAKE) --no-print-directory install DESTDIR="$(DEBDIR)/installed" \
+		ZSHCOMPDIR=$(PREFIX)/share/zsh/vendor-completions
+	@dist/debian/build "$(DEBDIR)/installed" "$(DEBDIR)"
+	@rm -rf "$(DEBDIR)/installed"
+
 # Directories stay: most of them are not this project's.
 uninstall:
 	@set -e; for file in $(FILES); do rm -f "$(DESTDIR)$${file##*:}"; done
@@ -83,4 +95,4 @@ uninstall:
 	@for dir in "$(DESTDIR)$(DRACUTDIR)/modules.d/90beadm-rs" "$(DESTDIR)$(DOCDIR)" "$(DESTDIR)$(LIBDIR)"; do \
 		[ ! -d "$$dir" ] || rmdir --ignore-fail-on-non-empty "$$dir"; done
 
-.PHONY: all install uninstall
+.PHONY: all deb install uninstall

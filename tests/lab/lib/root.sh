@@ -3,7 +3,8 @@
 
 GUEST_PACKAGES=(systemd systemd-sysv udev dbus kmod procps less nano strace
     zfsutils-linux zfs-initramfs dosfstools gdisk fdisk dmsetup e2fsprogs xz-utils zstd
-    grub2-common grub-pc-bin grub-efi-amd64-bin systemd-boot-tools systemd-boot-efi efibootmgr binutils rsync)
+    grub2-common grub-pc-bin grub-efi-amd64-bin systemd-boot-tools systemd-boot-efi efibootmgr binutils rsync
+    systemd-container dpkg-dev python3)
 
 # The same in workbench and installed system, so that neither finds the other's pool foreign.
 GUEST_HOSTID=00bea0d5

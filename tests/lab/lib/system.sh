@@ -3,10 +3,12 @@
 
 # start_scenario NAME DIR: DIR is where the overlay and the jobs live. What a scenario may set: a
 # firmware, another initramfs than the installed system's, another root than the one the pool's bootfs
-# names, further disks (further_disk), that /job/installed is to be what `make install` makes, and that a stage
-# is a rescue system's (SCENARIO_RESCUE): the workbench, which has the system's disks beside its own.
+# names, further disks (further_disk), that /job/installed is to be what `make install` makes, that /job/source is to
+# have what `make deb` needs but the sources of the program (SCENARIO_SOURCE), which /job/bin has with the feature
+# libzetta where there is one, and that a stage is a rescue system's (SCENARIO_RESCUE): the workbench, which has the
+# system's disks beside its own.
 start_scenario() {
-    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL='' SCENARIO_RESCUE='' SCENARIO_BEGUN=''
+    SCENARIO=$1 SCENARIO_DIR=$2 SCENARIO_FIRMWARE='' SCENARIO_INITRD='' SCENARIO_ROOT='' SCENARIO_DISKS=() SCENARIO_INSTALL='' SCENARIO_SOURCE='' SCENARIO_RESCUE='' SCENARIO_BEGUN=''
     mkdir -p "$SCENARIO_DIR"
     own_disk_anew
 }
@@ -91,6 +93,12 @@ stage() {
     cp "$BEADM_RS" "$job/bin/beadm-rs"
     [ -z "$SCENARIO_INSTALL" ] ||
         make -C "$PROJECT_DIR" --no-print-directory install DESTDIR="$job/installed" BINARY="$BEADM_RS"
+    if [ -n "$SCENARIO_SOURCE" ]; then
+        mkdir "$job/source"
+        (cd "$PROJECT_DIR" && cp -r Makefile Cargo.toml ./*.md LICENSE-* man completions dist "$job/source/")
+        cp "$PROJECT_DIR/${CARGO_TARGET_DIR:-target}/watch/beadm-rs-watch" "$job/bin/"
+        [ -z "${libzetta:-}" ] || cp "$libzetta" "$job/bin/beadm-rs"
+    fi
     {
         printf '%s\n' '#!/bin/bash' "SCENARIO=$SCENARIO" "LONG=${BEADM_RS_LONG:-}" \
             'PATH=/job/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin' 'export LC_ALL=C.UTF-8' \
