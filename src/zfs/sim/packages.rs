@@ -9,7 +9,6 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use camino::{Utf8Path, Utf8PathBuf};
-use cap_std_ext::cap_std::fs::Dir;
 
 use super::Sim;
 use crate::os::inside::{Ended, Inside, NotRun, Output, Program};
@@ -43,7 +42,7 @@ pub(super) fn run(
             .position(|command| **command == *words)?;
         Some(at + 1 == way.commands.len())
     });
-    let (Some(is_upgrade), Some(root)) = (place, inside.datasets.first()) else {
+    let Some(is_upgrade) = place else {
         return Err(NotRun::Os(Error::Unexpected {
             attempted: "run a command inside".to_owned(),
             detail: "this is a simulation, and no system is in it to run one in".to_owned(),
@@ -62,13 +61,25 @@ pub(super) fn run(
     match repository {
         None => said.push_str("the simulated repository is empty\n"),
         Some(repository) if is_upgrade => {
-            let mut copied = Vec::new();
-            sim.with_files(&root.dataset, true, &mut |files| {
-                copied = copy(&repository, Utf8Path::new(""), files)?;
-                Ok(())
-            })?;
-            for path in copied {
-                said.push_str(&format!("unpacking /{path}\n"));
+            for placed in &inside.datasets {
+                let place = placed.below.as_path();
+                let others: Vec<&Utf8Path> = inside
+                    .datasets
+                    .iter()
+                    .map(|other| other.below.as_path())
+                    .filter(|other| *other != place && other.starts_with(place))
+                    .collect();
+                sim.with_files(&placed.dataset, true, &mut |files| {
+                    for path in files_below(&repository, place, &others)? {
+                        let inside = path.strip_prefix(place).unwrap_or(&path);
+                        if let Some(above) = inside.parent() {
+                            files.create_dir_all(above)?;
+                        }
+                        files.write(inside, fs::read(repository.join(&path))?)?;
+                        said.push_str(&format!("unpacking /{path}\n"));
+                    }
+                    Ok(())
+                })?;
             }
             if let Ok(text) = fs::read_to_string(repository.join(FAILS)) {
                 said.push_str(&text);
@@ -90,24 +101,27 @@ pub(super) fn run(
     })
 }
 
-/// Copies every file below a directory; their paths, in order.
-fn copy(from: &Utf8Path, below: &Utf8Path, to: &Dir) -> io::Result<Vec<Utf8PathBuf>> {
-    let mut names: Vec<_> = from
-        .join(below)
-        .read_dir_utf8()?
-        .collect::<io::Result<Vec<_>>>()?;
+/// The files of the repository below a place and not below the others, in order.
+fn files_below(
+    repository: &Utf8Path,
+    place: &Utf8Path,
+    others: &[&Utf8Path],
+) -> io::Result<Vec<Utf8PathBuf>> {
+    let mut files = Vec::new();
+    let entries = match repository.join(place).read_dir_utf8() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        entries => entries?,
+    };
+    let mut names: Vec<_> = entries.collect::<io::Result<Vec<_>>>()?;
     names.sort_by(|one, other| one.file_name().cmp(other.file_name()));
-    let mut copied = Vec::new();
     for entry in names {
-        let path = below.join(entry.file_name());
+        let path = place.join(entry.file_name());
         let kind = entry.file_type()?;
-        if kind.is_dir() {
-            to.create_dir_all(&path)?;
-            copied.extend(copy(from, &path, to)?);
+        if kind.is_dir() && !others.contains(&path.as_path()) {
+            files.extend(files_below(repository, &path, others)?);
         } else if kind.is_file() && path != Path::new(FAILS) {
-            to.write(&path, fs::read(entry.path())?)?;
-            copied.push(path);
+            files.push(path);
         }
     }
-    Ok(copied)
+    Ok(files)
 }

@@ -104,3 +104,20 @@ install_packages() {
     }
     rm -f "$log"
 }
+
+# install_ansible DIR: Ansible and its collection community.general for the guests' Python, unpacked from
+# PyPI's packages; of the other collections nothing.
+install_ansible() {
+    local python
+    python3 -m pip --version >/dev/null 2>&1 || apt_install python3-pip >/dev/null 2>&1 || return
+    python=$(sed -n 's|.*/python3\.\([0-9]*\)$|3.\1|p' < <(tar -tf "$LAB_CACHE/root-$(root_key).tar" | grep -E '/usr/bin/python3\.[0-9]+$'))
+    python3 -m pip download -q --only-binary=:all: --implementation cp --python-version "$python" \
+        --platform manylinux2014_x86_64 --platform manylinux_2_28_x86_64 --platform manylinux_2_34_x86_64 -d "$1.wheels" ansible || return
+    python3 - "$1" "$1.wheels" <<'PYTHON'
+import pathlib, sys, zipfile
+for wheel in pathlib.Path(sys.argv[2]).glob("*.whl"):
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(sys.argv[1], [name for name in packed.namelist() if not name.startswith("ansible_collections/")
+                                        or name.startswith("ansible_collections/community/general/")])
+PYTHON
+}
