@@ -176,7 +176,7 @@ fn the_power_is_cut_at_every_write() {
     let mut life = Life::new(false, false);
     live(&mut life);
     life.command(&["create", "-e", "old@early", "again"]);
-    let random = if long() { 1000 } else { 200 };
+    let random = if long() { 1000 } else { 60 };
     life.examine("crash", Instants::Writes, random);
 }
 

@@ -2,7 +2,7 @@
 //! left is what is there, and where it left something to `recover`, that works
 //! once there is space.
 //!
-//! In the ordinary run the pool is full from every other step on, and the quota
+//! In the ordinary run the pool is full from every third step on, and the quota
 //! is reached at one step of every other command; with `BEADM_RS_LONG=1` at each.
 
 use crate::fakes::write_program;
@@ -78,11 +78,11 @@ fn every_step(number: usize, trial: &Trial, full: &Full, tally: &mut Tally, all:
         places.pop();
     }
     if !long() && all {
-        // Every other one, of the next command the others.
+        // Every third one, of the next command others.
         let mut index = number;
         places.retain(|_| {
             index += 1;
-            index.is_multiple_of(2)
+            index.is_multiple_of(3)
         });
     }
     if !all {

@@ -8,7 +8,7 @@ use super::{difference, generate, shrink};
 use crate::ran::long;
 
 /// How many histories there are, and in the long run.
-const HISTORIES: [u64; 2] = [20, 300];
+const HISTORIES: [u64; 2] = [10, 300];
 
 /// How many operations each has.
 const OPERATIONS: usize = 40;
