@@ -12,7 +12,8 @@ use super::error::Trouble;
 use super::interruption::Interruption;
 use super::output;
 use super::progress::Bar;
-use crate::execute::execute;
+use crate::execute::freight::Freight;
+use crate::execute::{execute, execute_with};
 use crate::host::Host;
 use crate::os::Lock;
 use crate::plan::{self, Plan, Planned, recover};
@@ -246,6 +247,29 @@ impl Context {
             plan: planned,
             recovered: begun.recovered,
             done: true,
+        })
+    }
+
+    /// Makes a change by which streams come in or go out. Nobody has to agree to it.
+    ///
+    /// # Errors
+    /// A refusal, or how it failed.
+    pub fn change_with(
+        &self,
+        look: impl Fn(&Host) -> Result<Survey, Trouble>,
+        plan: impl Fn(&Survey) -> Planned,
+        freight: &mut Freight,
+    ) -> Result<Report, Trouble> {
+        let begun = self.begin(&look)?;
+        let plan = plan(&begun.survey)?;
+        if !self.dry_run {
+            let asked = self.interruption.asked();
+            execute_with(&self.host, &plan, &Bar::for_terminal(), asked, freight)?;
+        }
+        Ok(Report {
+            plan,
+            recovered: begun.recovered,
+            done: !self.dry_run,
         })
     }
 

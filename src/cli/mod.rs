@@ -8,6 +8,7 @@ pub mod output;
 pub mod progress;
 
 mod activate;
+pub mod archive;
 mod bases;
 mod boot;
 mod check;
@@ -159,6 +160,8 @@ pub enum Command {
     #[command(visible_alias = "umount")]
     Unmount(mount::UnmountArgs),
     Diff(diff::Args),
+    Export(archive::export::Args),
+    Import(archive::import::Args),
     Run(run::Args),
     Upgrade(upgrade::Args),
     Rename(rename::Args),
@@ -202,6 +205,8 @@ impl Command {
             Self::Mount(args) => format!("mount {}", args.name()),
             Self::Unmount(args) => format!("unmount {}", args.name),
             Self::Diff(args) => format!("compare {}", args.from),
+            Self::Export(args) => args.purpose(),
+            Self::Import(args) => args.purpose(),
             Self::Run(args) => format!("run a command in {}", args.name),
             Self::Rename(args) => format!("rename {}", args.old),
             Self::Snapshot(_) => "take a snapshot".to_owned(),
@@ -396,6 +401,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Mount(args) => mount::run(&context, &args),
         Command::Unmount(args) => mount::run_unmount(&context, &args),
         Command::Diff(args) => diff::run(&context, &args),
+        Command::Export(args) => archive::export::run(&context, &args),
+        Command::Import(args) => archive::import::run(&context, &args),
         Command::Run(args) => return run::run(&context, args),
         Command::Rename(args) => rename::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args),

@@ -121,23 +121,31 @@ fn settings_of(survey: &Survey, source: &Dataset) -> Vec<Setting> {
     };
     let mut settings = vec![("canmount".to_owned(), canmount.as_str().to_owned())];
     let own = survey.properties.get(&source.name).into_iter().flatten();
-    for property in own {
-        if property.name == "mountpoint" {
-            settings.push(("mountpoint".to_owned(), mountpoint_of(survey, source)));
-        } else if !NEVER_COPIED.contains(&property.name.as_str())
-            && !marker::is_identity(&property.name)
-        {
-            settings.push((
-                property.name.clone(),
-                spelled(&property.name, &property.value),
-            ));
-        }
+    if own
+        .into_iter()
+        .any(|property| property.name == "mountpoint")
+    {
+        settings.push(("mountpoint".to_owned(), mountpoint_of(survey, source)));
     }
+    settings.extend(own_settings(survey, source));
     settings
 }
 
+/// The same without `canmount` and `mountpoint`.
+pub(super) fn own_settings(survey: &Survey, source: &Dataset) -> Vec<Setting> {
+    let own = survey.properties.get(&source.name).into_iter().flatten();
+    own.filter(|property| {
+        !NEVER_COPIED.contains(&property.name.as_str()) && !marker::is_identity(&property.name)
+    })
+    .map(|property| {
+        let value = spelled(&property.name, &property.value);
+        (property.name.clone(), value)
+    })
+    .collect()
+}
+
 /// The mountpoint as it is stored: without the pool's altroot.
-fn mountpoint_of(survey: &Survey, dataset: &Dataset) -> String {
+pub(super) fn mountpoint_of(survey: &Survey, dataset: &Dataset) -> String {
     dataset
         .mountpoint
         .clone()
