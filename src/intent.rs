@@ -144,13 +144,6 @@ pub enum Undertaking {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         records: Vec<(String, String)>,
     },
-    /// Streams of an environment.
-    Export {
-        /// Its root.
-        root: DatasetName,
-        /// The part of the snapshots' names after `@`.
-        snapshot: String,
-    },
     /// An environment from streams.
     Import {
         /// The new root.
@@ -256,7 +249,6 @@ impl Undertaking {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Create { .. } | Self::Copy { .. } => "create",
-            Self::Export { .. } => "export",
             Self::Import { .. } => "import",
             Self::Activate { .. } => "activate",
             Self::Destroy { .. } | Self::DestroySnapshot { .. } => "destroy",
@@ -276,7 +268,6 @@ impl Undertaking {
         match self {
             Self::Create { roots, from, .. } => roots.iter().chain(from).cloned().collect(),
             Self::Copy { root, from, .. } => vec![root.clone(), from.clone()],
-            Self::Export { root, .. } => vec![root.clone()],
             Self::Import { root, staging, .. } => vec![root.clone(), staging.clone()],
             Self::Activate { .. } => Vec::new(),
             Self::Destroy { roots, .. } => roots.iter().map(|(name, _)| name.clone()).collect(),
@@ -298,10 +289,9 @@ impl Undertaking {
     pub fn object(&self) -> String {
         match self {
             Self::Create { roots, .. } => roots.first().map(ToString::to_string),
-            Self::Copy { root, .. }
-            | Self::Export { root, .. }
-            | Self::Import { root, .. }
-            | Self::Rollback { root, .. } => Some(root.to_string()),
+            Self::Copy { root, .. } | Self::Import { root, .. } | Self::Rollback { root, .. } => {
+                Some(root.to_string())
+            }
             Self::DestroySnapshot { root, snapshot, .. } => Some(format!("{root}@{snapshot}")),
             Self::Snapshot { roots, snapshot } => {
                 roots.first().map(|root| format!("{root}@{snapshot}"))

@@ -121,22 +121,22 @@ impl Header {
     /// # Errors
     /// Where it is none, or announces more than such a record holds.
     pub fn decode(bytes: &[u8; HEADER]) -> Result<(Self, Digest)> {
-        let [a, b, c, d, rest @ ..] = bytes;
-        let kind = Kind::of([*a, *b, *c, *d])
-            .ok_or_else(|| Error::damaged("there is something else where a record begins"))?;
-        let number = |at: usize| {
+        let four = |at: usize| {
             let mut four = [0; 4];
-            four.copy_from_slice(&rest[at - 4..at]);
-            u32::from_le_bytes(four)
+            four.copy_from_slice(&bytes[at..at + 4]);
+            four
         };
+        let number = |at: usize| u32::from_le_bytes(four(at));
+        let kind = Kind::of(four(0))
+            .ok_or_else(|| Error::damaged("there is something else where a record begins"))?;
         let mut eight = [0; 8];
         eight.copy_from_slice(&bytes[8..16]);
         let header = Self {
             kind,
-            dataset: number(8),
+            dataset: number(4),
             number: u64::from_le_bytes(eight),
-            stored: number(20),
-            raw: number(24),
+            stored: number(16),
+            raw: number(20),
             zstd: bytes[24] == 1,
         };
         if bytes[24] > 1 || bytes[25..SUMMED].iter().any(|byte| *byte != 0) {

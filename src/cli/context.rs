@@ -44,7 +44,7 @@ pub struct Context {
 
 /// A change that has begun: under the lock, unless it is a dry run.
 pub(super) struct Begun {
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
     /// What is there.
     pub(super) survey: Survey,
     /// What an unfinished operation before it came to.
@@ -260,9 +260,10 @@ impl Context {
         plan: impl Fn(&Survey) -> Planned,
         freight: &mut Freight,
     ) -> Result<Report, Trouble> {
-        let begun = self.begin(&look)?;
+        let mut begun = self.begin(&look)?;
         let plan = plan(&begun.survey)?;
         if !self.dry_run {
+            freight.lock = begun.lock.take();
             let asked = self.interruption.asked();
             execute_with(&self.host, &plan, &Bar::for_terminal(), asked, freight)?;
         }
@@ -285,7 +286,7 @@ impl Context {
             let survey = look(&self.host)?;
             self.tell_unfinished(&survey);
             return Ok(Begun {
-                _lock: None,
+                lock: None,
                 survey,
                 recovered: None,
             });
@@ -301,7 +302,7 @@ impl Context {
             survey = look(&self.host)?;
         }
         Ok(Begun {
-            _lock: Some(lock),
+            lock: Some(lock),
             survey,
             recovered,
         })

@@ -361,13 +361,26 @@ fn host(global: &Global) -> Result<Host, Trouble> {
     Ok(host?)
 }
 
+/// The archive that a command does nothing else with than look at.
+fn looked_at(command: &Command) -> Option<Option<&camino::Utf8Path>> {
+    match command {
+        Command::Export(args) => args.looked_at().map(Some),
+        Command::Import(args) => args.looked_at(),
+        _ => None,
+    }
+}
+
 /// Carries a command out; the exit code, which is 0 but for what `run` ran.
 fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     let Cli { global, command } = cli;
-    match command {
-        Command::Completions(args) => return completions::run(&args).map(|()| 0),
-        Command::Demo(args) => return demo::run(&args, &global).map(|()| 0),
+    match &command {
+        Command::Completions(args) => return completions::run(args).map(|()| 0),
+        Command::Demo(args) => return demo::run(args, &global).map(|()| 0),
         _ => {}
+    }
+    // An archive can be looked at on a machine without ZFS.
+    if let Some(file) = looked_at(&command) {
+        return archive::info(file, global.json).map(|()| 0);
     }
     let host = match (host(&global), &command) {
         (Err(trouble), Command::Check(args)) if args.nagios => return check::unknown(&trouble),

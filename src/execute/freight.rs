@@ -10,6 +10,7 @@ use crate::archive::record::Digest;
 use crate::archive::stream::{Begin, RECORD};
 use crate::archive::{self, Input, Writer, unwrapped};
 use crate::host::Host;
+use crate::os::Lock;
 use crate::plan::export::{Form, Sending};
 use crate::plan::import::{Piece, Receiving};
 use crate::zfs::{Guid, Incoming, Meter, Outgoing, SnapshotName};
@@ -28,6 +29,9 @@ pub trait Outlet: Write + Send {
 pub struct Freight {
     /// What is received.
     pub input: Option<Input>,
+    /// Let go of before streams are sent: who receives them may want to change
+    /// something too.
+    pub lock: Option<Lock>,
     /// What is sent is written there.
     pub output: Option<Box<dyn Outlet>>,
     /// Bytes of what was written, and for an archive the checksum over all of it.
@@ -80,6 +84,7 @@ impl Freight {
         total: &dyn Fn(u64),
         meter: &dyn Meter,
     ) -> Result<(), Cause> {
+        self.lock = None;
         let out = self.output.as_mut().ok_or(FreightError::Nothing)?;
         if sending.form == Form::Stream {
             let mut written = 0;
@@ -87,10 +92,9 @@ impl Freight {
                 if let Ok(bytes) = host.zfs.send_size(piece) {
                     total(bytes);
                 }
-                written += host
-                    .zfs
-                    .send(piece, &mut |from| copy(from, out, meter))?
-                    .map_or_else(|error| Err(output(unwrapped(error))), |()| Ok(0))?;
+                host.zfs
+                    .send(piece, &mut |from| copy(from, out, meter, &mut written))?
+                    .map_err(|error| output(unwrapped(error)))?;
             }
             self.written = Some((written, None));
             return Ok(());
@@ -213,13 +217,19 @@ fn begins(host: &Host, piece: &Outgoing) -> Result<Head, Cause> {
     })
 }
 
-fn copy(from: &mut dyn Read, to: &mut dyn Write, meter: &dyn Meter) -> io::Result<()> {
+fn copy(
+    from: &mut dyn Read,
+    to: &mut dyn Write,
+    meter: &dyn Meter,
+    written: &mut u64,
+) -> io::Result<()> {
     let mut buffer = vec![0; 1 << 20];
     loop {
         match from.read(&mut buffer)? {
             0 => return Ok(()),
             count => {
                 to.write_all(buffer.get(..count).unwrap_or_default())?;
+                *written += count as u64;
                 if !meter.advance(count as u64) {
                     return Err(archive::Error::Interrupted.into());
                 }

@@ -1,8 +1,12 @@
 //! An environment as an archive.
 //!
-//! A snapshot of the whole tree in one transaction group, with the intent; the
-//! streams; the file gets its name, which is the commit; the snapshot goes again.
-//! From a snapshot that is there already nothing is changed at all.
+//! A snapshot of the whole tree in one transaction group, with marks; the streams; the
+//! file gets its name, which is the commit; the snapshot goes again. From a snapshot
+//! that is there already nothing is changed at all.
+//!
+//! No intent: while streams flow other commands may change something, and one of them
+//! may be the `import` at the other end of the pipe. The mark says that a snapshot is
+//! an export's, and a lock of its own whether that is under way.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +14,19 @@ use serde::Serialize;
 
 use super::create;
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, snapshot_component,
+    Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished,
+    snapshot_component,
 };
 use crate::archive::manifest::{Base, Encryption, Entry, FORMAT, Kind, Machine, Manifest};
 use crate::archive::policy;
 use crate::be::{BeName, BootEnvironment};
 use crate::diff::lineage::ancestors;
-use crate::intent::Undertaking;
 use crate::marker;
 use crate::os::Object;
 use crate::survey::Survey;
-use crate::zfs::{Canmount, Dataset, Guard, Guid, Mountpoint, Outgoing, SnapshotName, SyncOp};
+use crate::zfs::{
+    Canmount, Dataset, Guard, Guid, Mountpoint, Outgoing, Snapshot, SnapshotName, SyncOp,
+};
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -65,6 +70,8 @@ pub struct Facts {
     pub machine: Machine,
     /// What system is in the environment.
     pub release: Option<String>,
+    /// No other export is under way.
+    pub alone: bool,
     /// Where the keys of its encryption roots are.
     pub key_locations: Vec<(crate::zfs::DatasetName, String)>,
 }
@@ -172,27 +179,23 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         )
         .remedy("export it without --since"));
     }
-    let (intent, bytes) = intent_mark(
-        survey,
-        Undertaking::Export {
-            root: source.root.name.clone(),
-            snapshot: component.clone(),
-        },
-    );
-    fits(attempted, bytes)?;
+    let pool = survey.beroot.pool();
+    let mut first = Vec::new();
+    if facts.alone {
+        let stale = left_over(survey).filter(|it| it.name.dataset().pool() == pool);
+        first.extend(stale.map(gone));
+    }
+    let mut undo = Vec::new();
     if own {
-        let mut operations = vec![intent];
-        operations.extend(taken(survey, &pieces));
-        let mut undo = dropped(survey, &pieces);
-        undo.push(intent_clear(survey));
-        let pool = survey.beroot.pool();
-        plan.transact("snapshot", &pool, operations);
-        if let Some(step) = plan.steps.last_mut() {
-            step.undo = vec![Action::Transact {
-                pool,
-                operations: undo,
-            }];
-        }
+        first.extend(taken(survey, &pieces));
+        undo = dropped(survey, &pieces, true);
+    }
+    plan.transact("snapshot", &pool, first);
+    if let Some(step) = plan.steps.last_mut().filter(|_| own) {
+        step.undo = vec![Action::Transact {
+            pool: pool.clone(),
+            operations: undo,
+        }];
     }
     if request.form != Form::Stream {
         plan.notes.extend(
@@ -230,9 +233,8 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     };
     plan.steps.push(Step::new("keep", keep).commits());
     if own {
-        let mut last = dropped(survey, &pieces);
-        last.push(intent_clear(survey));
-        plan.transact("finish", &survey.beroot.pool(), last);
+        // One that was promoted away meanwhile is not passed over: recover finds it.
+        plan.transact("finish", &pool, dropped(survey, &pieces, false));
     }
     plan.outcome = format!(
         "{} holds {}{}",
@@ -442,7 +444,7 @@ fn taken(survey: &Survey, pieces: &[Outgoing]) -> Vec<SyncOp> {
         .collect()
 }
 
-fn dropped(survey: &Survey, pieces: &[Outgoing]) -> Vec<SyncOp> {
+fn dropped(survey: &Survey, pieces: &[Outgoing], missing_ok: bool) -> Vec<SyncOp> {
     pieces
         .iter()
         .map(|piece| SyncOp::Destroy {
@@ -451,7 +453,40 @@ fn dropped(survey: &Survey, pieces: &[Outgoing]) -> Vec<SyncOp> {
                 key: "op".to_owned(),
                 text: snapshot_text(survey.id),
             },
-            missing_ok: true,
+            missing_ok,
         })
         .collect()
+}
+
+/// The snapshots of exports that did not end: of all, where none is under way.
+fn left_over(survey: &Survey) -> impl Iterator<Item = &Snapshot> {
+    survey
+        .datasets
+        .values()
+        .flat_map(|dataset| &dataset.snapshots)
+        .filter(|snapshot| snapshot.holds == 0 && snapshot.clones.is_empty())
+        .filter(|snapshot| {
+            let text = marker::read(&snapshot.marks, "op", snapshot.guid);
+            text.is_some_and(|text| text.ends_with(" export"))
+        })
+}
+
+fn gone(snapshot: &Snapshot) -> SyncOp {
+    SyncOp::Destroy {
+        object: snapshot.name.to_string(),
+        guard: Guard::Guid(snapshot.guid),
+        missing_ok: true,
+    }
+}
+
+/// The end of what interrupted exports left; `None` where they left nothing. No
+/// export may be under way.
+///
+/// # Errors
+/// Where the pools cannot be changed.
+pub fn sweep(survey: &Survey) -> Result<Option<Plan>, Refusal> {
+    let mut plan = Plan::new(survey, "recover");
+    plan.release(survey, "recover", left_over(survey))?;
+    plan.outcome = "the snapshots of an interrupted export are gone".to_owned();
+    Ok(Some(plan).filter(|plan| !plan.steps.is_empty()))
 }

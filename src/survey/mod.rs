@@ -351,7 +351,6 @@ impl Survey {
                 Undertaking::Destroy { roots, .. } => roots.iter().any(|(name, _)| name == root),
                 Undertaking::Rollback { root: back, .. } => back == *root,
                 Undertaking::Activate { .. }
-                | Undertaking::Export { .. }
                 | Undertaking::Rename { .. }
                 | Undertaking::Snapshot { .. }
                 | Undertaking::DestroySnapshot { .. }

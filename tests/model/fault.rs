@@ -245,6 +245,14 @@ impl Platform for Faulty {
         self.sim.upgrade_holder()
     }
 
+    fn lock_export(&self, purpose: &str) -> os::Result<Lock> {
+        self.sim.lock_export(purpose)
+    }
+
+    fn export_holder(&self) -> Option<String> {
+        self.sim.export_holder()
+    }
+
     fn new_log(&self, name: &str) -> os::Result<(Utf8PathBuf, std::fs::File)> {
         self.sim.new_log(name)
     }

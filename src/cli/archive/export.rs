@@ -2,11 +2,11 @@
 
 use std::io;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 use clap_complete::ArgValueCompleter;
 
-use super::{inlet, outlet, print};
+use super::outlet;
 use crate::archive::manifest::Machine;
 use crate::be::BeName;
 use crate::cli::BeSnapshot;
@@ -60,6 +60,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// The archive it only looks at.
+    pub(in crate::cli) fn looked_at(&self) -> Option<&Utf8Path> {
+        self.info.as_deref()
+    }
+
     pub(in crate::cli) fn purpose(&self) -> String {
         match (&self.info, &self.name) {
             (Some(file), _) => format!("look at {file}"),
@@ -70,10 +75,6 @@ impl Args {
 }
 
 pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    if let Some(file) = &args.info {
-        let input = inlet::open(Some(file), context.interruption.asked())?;
-        return print::info(context, &input);
-    }
     let from = source(args.name.as_deref())?;
     let since = match args.since.as_deref() {
         Some(text) if text.contains('@') => {
@@ -140,6 +141,11 @@ pub fn export(
         Some(Since::Named(text)) => around.named.extend(text.parse::<BeName>()),
         None => {}
     }
+    // Held until this command ends.
+    let alone = match context.dry_run {
+        true => None,
+        false => Some(context.host.platform.lock_export(&context.purpose)?),
+    };
     let look = |host: &Host| Ok(Survey::around(host, &around)?);
     let mut freight = Freight {
         output: out,
@@ -148,7 +154,10 @@ pub fn export(
     context.change_with(
         look,
         |survey| {
-            let facts = facts(&context.host, survey, request);
+            let facts = Facts {
+                alone: alone.is_some(),
+                ..facts(&context.host, survey, request)
+            };
             export::plan(survey, request, &facts)
         },
         &mut freight,
@@ -187,6 +196,7 @@ fn facts(host: &Host, survey: &Survey, request: &export::Request) -> Facts {
         machine: machine(host.simulated),
         release: source.root.key_loaded.then(release).flatten(),
         key_locations: located.collect(),
+        alone: false,
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::export::architecture;
-use super::{inlet, print};
+use super::inlet;
 use crate::archive::{Input, Offer};
 use crate::be::NewBeName;
 use crate::cli::context::{Context, Report};
@@ -42,6 +42,11 @@ pub struct Args {
 }
 
 impl Args {
+    /// The archive it only looks at.
+    pub(in crate::cli) fn looked_at(&self) -> Option<Option<&Utf8Path>> {
+        self.info.then_some(self.input.as_deref())
+    }
+
     pub(in crate::cli) fn purpose(&self) -> String {
         match &self.name {
             Some(name) => format!("import {}", name.name()),
@@ -51,13 +56,8 @@ impl Args {
 }
 
 pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    if !args.info {
-        context.only_root()?;
-    }
+    context.only_root()?;
     let input = inlet::open(args.input.as_deref(), context.interruption.asked())?;
-    if args.info {
-        return print::info(context, &input);
-    }
     let report = import(context, args.name.clone(), input, args.resume)?;
     context.report("import", &report)
 }

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use crate::archive::offer::{Form, Offer};
 use crate::archive::{Input, Manifest};
-use crate::cli::context::Context;
 use crate::cli::output;
 use crate::cli::output::size;
 use crate::diff::summary::escaped;
@@ -15,10 +14,10 @@ use crate::diff::summary::escaped;
 ///
 /// # Errors
 /// Where standard output fails.
-pub fn info(context: &Context, input: &Input) -> anyhow::Result<()> {
+pub fn info(json: bool, input: &Input) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let offer = input.offer();
-    if context.json {
+    if json {
         let content = json!({
             "form": form(offer),
             "manifest": input.manifest(),

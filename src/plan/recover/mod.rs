@@ -55,13 +55,6 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Result<Option<Plan>, Refusa
             let done = is_committed(survey, Some(root), mountpoint);
             copy(survey, &intent, [root, from], snapshot, done)
         }
-        Undertaking::Export { root, snapshot } => {
-            let mut plan = Plan::new(survey, "recover");
-            plan.outcome = took_back(&intent);
-            let operations = own_snapshots(survey, &intent, "export", root, snapshot);
-            clear(survey, &mut plan, operations);
-            plan
-        }
         Undertaking::Import {
             root,
             staging,
