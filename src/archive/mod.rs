@@ -37,6 +37,9 @@ pub mod record;
 pub mod stream;
 pub mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 
 pub use input::Input;
