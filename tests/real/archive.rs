@@ -509,7 +509,7 @@ fn an_import_that_was_to_be_gone_on_with_goes_on() {
     journey
         .import(&["--resume", "new"])
         .fails(1, "it ends too early")
-        .offers("the same command goes on with the datasets that arrived whole");
+        .offers("the same command goes on; or destroy what 'beadm-rs list' shows of it");
     let left = journey.there();
     assert!(
         left.len() > 3
@@ -568,7 +568,7 @@ fn both_ends_of_a_pipe_are_looked_at_and_what_is_killed_is_taken_back() {
     machine.unchanged(|| {
         machine
             .run(&["export", "old", "-o", "/nowhere/archive"])
-            .fails(3, "no file can be made in /nowhere");
+            .fails(3, "there is no directory /nowhere");
         machine
             .run_failing(
                 &["export", "old", "-o", &journey.file],

@@ -101,7 +101,9 @@ pub fn import(
         .change_with(look, plan, &mut freight)
         .map_err(|trouble| {
             if resume && trouble.exit == crate::cli::error::FAILED {
-                trouble.remedy("the same command goes on with the datasets that arrived whole")
+                trouble
+                    .state("the datasets that arrived whole stay; nothing else was changed")
+                    .remedy("the same command goes on; or destroy what 'beadm-rs list' shows of it")
             } else {
                 trouble
             }

@@ -59,6 +59,13 @@ pub fn open(file: Option<&Utf8Path>, interrupted: &'static AtomicBool) -> Result
         return Err(Trouble::refused(format!("{what} is a directory")));
     }
     let patient = Patient { file, interrupted };
-    Input::open(Box::new(patient))
-        .map_err(|error| Trouble::refused(format!("{what} cannot be imported: {error}")))
+    Input::open(Box::new(patient)).map_err(|error| {
+        let trouble = Trouble::refused(format!("{what} cannot be imported: {error}"));
+        match error {
+            archive::Error::Truncated(_) | archive::Error::Damaged(_) => {
+                trouble.remedy("copy it once more from where it was made, or export it again")
+            }
+            _ => trouble,
+        }
+    })
 }

@@ -114,12 +114,20 @@ pub fn open(
     }
     let parent = path.parent().filter(|parent| !parent.as_str().is_empty());
     let directory = parent.unwrap_or(Utf8Path::new(".")).to_owned();
+    if !directory.is_dir() {
+        return Err(Trouble::refused(format!(
+            "there is no directory {directory}"
+        )));
+    }
     let made = tempfile::Builder::new()
         .prefix(&format!(".{}.", path.file_name().unwrap_or("archive")))
         .suffix(".part")
         .tempfile_in(&directory);
     let made = made.map_err(|error| {
-        Trouble::refused(format!("no file can be made in {directory}: {error}"))
+        Trouble::refused(format!(
+            "no file can be made in {directory}: {}",
+            error.kind()
+        ))
     })?;
     Ok(Some(Box::new(ToFile {
         written: Some(made),
