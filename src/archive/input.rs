@@ -98,10 +98,10 @@ impl Input {
     ///
     /// # Errors
     /// Where something else comes.
-    pub fn next(&mut self) -> Result<Option<Begin>> {
+    pub fn upcoming(&mut self) -> Result<Option<Begin>> {
         match &mut self.body {
             Body::Archive(_) => Ok(None),
-            Body::Streams(streams) => Ok(streams.next()?.cloned()),
+            Body::Streams(streams) => Ok(streams.upcoming()?.cloned()),
         }
     }
 
@@ -215,7 +215,7 @@ impl Streams {
             // The list's own last record.
             streams.exactly(RECORD)?;
             let package = package::parse(first, &list)?;
-            let begin = streams.next()?.cloned().ok_or_else(nothing)?;
+            let begin = streams.upcoming()?.cloned().ok_or_else(nothing)?;
             Offer::of_package(package, &begin)
         } else {
             Offer::of_stream(&first)?
@@ -281,7 +281,7 @@ impl Streams {
         }
     }
 
-    fn next(&mut self) -> Result<Option<&Begin>> {
+    fn upcoming(&mut self) -> Result<Option<&Begin>> {
         if self.next.is_none() && !self.ended {
             let record = self.peek()?;
             match record {
@@ -324,7 +324,7 @@ impl Streams {
     }
 
     fn finish(&mut self) -> Result<()> {
-        if self.package && self.next()?.is_some() {
+        if self.package && self.upcoming()?.is_some() {
             return Err(Error::damaged("another stream follows"));
         }
         self.have(1)?;

@@ -9,7 +9,7 @@ use crate::zfs::{Guid, SnapshotName};
 pub const RECORD: usize = 312;
 
 /// `DMU_BACKUP_MAGIC`.
-const MAGIC: u64 = 0x0002_F5ba_cbac;
+const MAGIC: u64 = 0x0002_f5ba_cbac;
 
 /// The longest that follows a record: the largest block (16 MiB) twice over.
 const MAX_PAYLOAD: u64 = 32 << 20;

@@ -305,7 +305,7 @@ fn package(
     meter: &dyn Meter,
 ) -> Result<(), Cause> {
     let mut arrived: Vec<(Guid, SnapshotName)> = Vec::new();
-    while let Some(begin) = from.next().map_err(input)? {
+    while let Some(begin) = from.upcoming().map_err(input)? {
         let refused = |why: String| input(archive::Error::Refused(why));
         let source = begin.name.dataset();
         let mut pieces = receiving.pieces.iter();

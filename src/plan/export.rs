@@ -485,8 +485,11 @@ fn gone(snapshot: &Snapshot) -> SyncOp {
 /// # Errors
 /// Where the pools cannot be changed.
 pub fn sweep(survey: &Survey) -> Result<Option<Plan>, Refusal> {
+    if left_over(survey).next().is_none() {
+        return Ok(None);
+    }
     let mut plan = Plan::new(survey, "recover");
     plan.release(survey, "recover", left_over(survey))?;
     plan.outcome = "the snapshots of an interrupted export are gone".to_owned();
-    Ok(Some(plan).filter(|plan| !plan.steps.is_empty()))
+    Ok(Some(plan))
 }

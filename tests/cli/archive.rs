@@ -170,7 +170,7 @@ fn what_is_damaged_leaves_nothing_behind() {
     transcript.run("export debian@one -o SCRATCH/a");
     let scratch = transcript.machine.scratch.clone();
     let whole = std::fs::read(scratch.join("a")).unwrap();
-    let mut write = |name: &str, bytes: &[u8]| std::fs::write(scratch.join(name), bytes).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(scratch.join(name), bytes).unwrap();
     write("cut", &whole[..whole.len() - 1]);
     write("short", &whole[..whole.len() / 2]);
     let mut flipped = whole.clone();
