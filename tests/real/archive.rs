@@ -108,7 +108,7 @@ fn an_environment_comes_out_as_it_went_in() {
     let fstab = format!("{}/ROOT/old/var /var zfs defaults 0 0\n", machine.pool);
     machine.write("old", "etc/fstab", fstab);
     let noise: Vec<u8> = (0..3_000_000_u32)
-        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[2])
         .collect();
     machine.write("old", "data", &noise);
     let var = machine.name("ROOT/old/var");
