@@ -79,6 +79,20 @@ impl Journey {
     }
 }
 
+/// Three million bytes that hardly compress.
+fn noise() -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    })
+    .flatten()
+    .take(3_000_000)
+    .collect()
+}
+
 const WHOLE: [&str; 6] = [
     "",
     "/new",
@@ -107,9 +121,7 @@ fn an_environment_comes_out_as_it_went_in() {
     machine.run(&["describe", "old", "the one"]).succeeds();
     let fstab = format!("{}/ROOT/old/var /var zfs defaults 0 0\n", machine.pool);
     machine.write("old", "etc/fstab", fstab);
-    let noise: Vec<u8> = (0..3_000_000_u32)
-        .map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()[2])
-        .collect();
+    let noise = noise();
     machine.write("old", "data", &noise);
     let var = machine.name("ROOT/old/var");
     machine.with_dataset(&var, |root| {
@@ -544,7 +556,7 @@ fn an_import_that_was_to_be_gone_on_with_goes_on() {
 fn both_ends_of_a_pipe_are_looked_at_and_what_is_killed_is_taken_back() {
     let journey = Journey::new();
     let machine = &journey.machine;
-    machine.write("old", "data", "v".repeat(2 << 20));
+    machine.write("old", "data", noise());
     journey.shell("$program -r $pool/ROOT export old | $program -r $beroot import piped");
     assert!(journey.there().contains(&"/piped/var/lib".to_owned()));
     sh(
