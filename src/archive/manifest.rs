@@ -222,13 +222,7 @@ impl Entry {
         &self,
         root: &DatasetName,
     ) -> std::result::Result<DatasetName, crate::zfs::NameError> {
-        if self.path.is_empty() {
-            return Ok(root.clone());
-        }
-        let parts = self.path.split('/');
-        parts
-            .into_iter()
-            .try_fold(root.clone(), |at, part| at.child(part))
+        super::offer::below(&self.path, root)
     }
 
     fn check(&self, snapshot: &str) -> std::result::Result<(), String> {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::create;
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished,
-    snapshot_component,
+    marked_snapshots, snapshot_component, without_marked,
 };
 use crate::archive::manifest::{Base, Encryption, Entry, FORMAT, Kind, Machine, Manifest};
 use crate::archive::policy;
@@ -186,9 +186,11 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         first.extend(stale.map(gone));
     }
     let mut undo = Vec::new();
+    let mark = format!("{} export", survey.id);
+    let snapshots = || pieces.iter().map(|piece| &piece.snapshot);
     if own {
-        first.extend(taken(survey, &pieces));
-        undo = dropped(survey, &pieces, true);
+        first.extend(marked_snapshots(snapshots(), &mark));
+        undo = without_marked(snapshots(), &mark, true);
     }
     plan.transact("snapshot", &pool, first);
     if let Some(step) = plan.steps.last_mut().filter(|_| own) {
@@ -234,7 +236,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     plan.steps.push(Step::new("keep", keep).commits());
     if own {
         // One that was promoted away meanwhile is not passed over: recover finds it.
-        plan.transact("finish", &pool, dropped(survey, &pieces, false));
+        plan.transact("finish", &pool, without_marked(snapshots(), &mark, false));
     }
     plan.outcome = format!(
         "{} holds {}{}",
@@ -419,43 +421,6 @@ impl Before {
 fn place(root: &crate::zfs::DatasetName, dataset: &Dataset) -> String {
     let below = dataset.name.as_str().strip_prefix(root.as_str());
     below.unwrap_or_default().trim_start_matches('/').to_owned()
-}
-
-/// What the mark on a snapshot says whose it is.
-pub(super) fn snapshot_text(id: crate::intent::OpId) -> String {
-    format!("{id} export")
-}
-
-fn taken(survey: &Survey, pieces: &[Outgoing]) -> Vec<SyncOp> {
-    pieces
-        .iter()
-        .flat_map(|piece| {
-            [
-                SyncOp::Snapshot {
-                    snapshot: piece.snapshot.clone(),
-                },
-                SyncOp::Mark {
-                    object: piece.snapshot.to_string(),
-                    key: "op".to_owned(),
-                    text: snapshot_text(survey.id),
-                },
-            ]
-        })
-        .collect()
-}
-
-fn dropped(survey: &Survey, pieces: &[Outgoing], missing_ok: bool) -> Vec<SyncOp> {
-    pieces
-        .iter()
-        .map(|piece| SyncOp::Destroy {
-            object: piece.snapshot.to_string(),
-            guard: Guard::Mark {
-                key: "op".to_owned(),
-                text: snapshot_text(survey.id),
-            },
-            missing_ok,
-        })
-        .collect()
 }
 
 /// The snapshots of exports that did not end: of all, where none is under way.

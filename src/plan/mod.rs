@@ -51,7 +51,9 @@ use conditions::{
     changeable, environment, finished, has_key, loader_is_seen, mounted_by_fstab, not_elsewhere,
     pools_of, rewritable, unlocked,
 };
-use record::{close, fits, intent_clear, intent_mark, loader_record};
+use record::{
+    close, fits, intent_clear, intent_mark, loader_record, marked_snapshots, without_marked,
+};
 
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

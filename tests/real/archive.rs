@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::machine::Machine;
 use crate::ran::{Ran, program, sh, try_sh};
+use crate::streams::noise;
 
 /// A machine, a pool of another name to import into, and a file between them.
 struct Journey {
@@ -79,20 +80,6 @@ impl Journey {
     }
 }
 
-/// Three million bytes that hardly compress.
-fn noise() -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    })
-    .flatten()
-    .take(3_000_000)
-    .collect()
-}
-
 const WHOLE: [&str; 6] = [
     "",
     "/new",
@@ -121,7 +108,7 @@ fn an_environment_comes_out_as_it_went_in() {
     machine.run(&["describe", "old", "the one"]).succeeds();
     let fstab = format!("{}/ROOT/old/var /var zfs defaults 0 0\n", machine.pool);
     machine.write("old", "etc/fstab", fstab);
-    let noise = noise();
+    let noise = noise(3_000_000);
     machine.write("old", "data", &noise);
     let var = machine.name("ROOT/old/var");
     machine.with_dataset(&var, |root| {
@@ -373,44 +360,9 @@ fn what_is_cut_off_or_changed_leaves_nothing() {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn a_pool_without_the_features_says_so_before() {
-    let machine = Machine::new();
-    let beroot = {
-        let pool = format!("{}y", machine.pool);
-        let disk = machine.directory().join("disk");
-        std::fs::File::create(&disk)
-            .unwrap()
-            .set_len(1 << 30)
-            .unwrap();
-        sh(
-            "zpool",
-            &[
-                "create",
-                "-f",
-                "-d",
-                "-o",
-                "cachefile=none",
-                "-O",
-                "canmount=off",
-                "-O",
-                "mountpoint=none",
-                &pool,
-                disk.to_str().unwrap(),
-            ],
-        );
-        let beroot = format!("{pool}/ROOT");
-        sh(
-            "zfs",
-            &[
-                "create",
-                "-o",
-                "canmount=off",
-                "-o",
-                "mountpoint=none",
-                &beroot,
-            ],
-        );
-        beroot
-    };
+    let mut machine = Machine::new();
+    // No feature but those that every pool has.
+    let beroot = format!("{}/ROOT", machine.another_pool_with("y", &["-d"]));
     let journey = Journey::between(machine, beroot);
     let machine = &journey.machine;
     sh(
@@ -556,7 +508,7 @@ fn an_import_that_was_to_be_gone_on_with_goes_on() {
 fn both_ends_of_a_pipe_are_looked_at_and_what_is_killed_is_taken_back() {
     let journey = Journey::new();
     let machine = &journey.machine;
-    machine.write("old", "data", noise());
+    machine.write("old", "data", noise(3_000_000));
     journey.shell("$program -r $pool/ROOT export old | $program -r $beroot import piped");
     assert!(journey.there().contains(&"/piped/var/lib".to_owned()));
     sh(

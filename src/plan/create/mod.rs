@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
+    intent_clear, intent_mark, marked_snapshots, pools_of, snapshot_component, unlocked,
+    without_marked,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment, NewBeName};
@@ -293,25 +294,10 @@ fn note_apart(plan: &mut Plan, source: &BootEnvironment<'_>, shallow: bool) {
     }
 }
 
-/// Snapshots of the pieces of one pool, each marked as this operation's as soon
-/// as it is there: where one fails (`snapshot_limit`), those before it can be
-/// taken back.
+/// Snapshots of the pieces of one pool, marked.
 fn snapshots(survey: &Survey, pieces: &[&Piece<'_>]) -> Vec<SyncOp> {
-    pieces
-        .iter()
-        .flat_map(|piece| {
-            [
-                SyncOp::Snapshot {
-                    snapshot: piece.snapshot.clone(),
-                },
-                SyncOp::Mark {
-                    object: piece.snapshot.to_string(),
-                    key: "op".to_owned(),
-                    text: snapshot_text(survey),
-                },
-            ]
-        })
-        .collect()
+    let names = pieces.iter().map(|piece| &piece.snapshot);
+    marked_snapshots(names, &snapshot_text(survey))
 }
 
 fn snapshot_text(survey: &Survey) -> String {
@@ -320,17 +306,8 @@ fn snapshot_text(survey: &Survey) -> String {
 
 /// The end of the snapshots of one pool.
 fn without_snapshots(survey: &Survey, pieces: &[&Piece<'_>]) -> Vec<SyncOp> {
-    pieces
-        .iter()
-        .map(|piece| SyncOp::Destroy {
-            object: piece.snapshot.to_string(),
-            guard: Guard::Mark {
-                key: "op".to_owned(),
-                text: snapshot_text(survey),
-            },
-            missing_ok: true,
-        })
-        .collect()
+    let names = pieces.iter().map(|piece| &piece.snapshot);
+    without_marked(names, &snapshot_text(survey), true)
 }
 
 fn clone(
