@@ -416,6 +416,68 @@ impl Bench {
         self.destroy_both();
     }
 
+    /// An environment out of the pool and in again: 64 MiB of text, noise and small files in
+    /// three datasets, beside `zfs send -R | zstd` and back.
+    fn travel(&self) {
+        let names = self.environment("a", 3);
+        let at = self.directory.path().join("at");
+        fs::create_dir_all(&at).expect("a directory to mount on");
+        let path = at.to_str().expect("a path in UTF-8");
+        for name in &names {
+            sh("mount", &["-t", "zfs", "-o", "zfsutil", name, path]);
+            let script = "head -c 8M /dev/urandom >noise; \
+                seq 1000000 1700000 | sed 's/$/ some text that compresses/' >text; \
+                for i in $(seq 500); do echo $i >small-$i; done";
+            sh("sh", &["-ec", &format!("cd {path}; {script}")]);
+            sh("umount", &[path]);
+        }
+        // On the pool's own disk there is room; /tmp is memory.
+        let archive = self.directory.path().join("archive");
+        let archive = archive.to_str().expect("a path in UTF-8");
+        let package = format!("{archive}.zst");
+        let (mut plain, mut own) = (Side::default(), Side::default());
+        let export = ["-y", "export", "a", "-o", archive];
+        let import = ["import", "b", "-i", archive];
+        for _ in 0..rounds() {
+            own.measure(|| {
+                self.run(&export);
+                self.run(&import);
+            });
+            self.destroy("b");
+            plain.measure(|| {
+                let there = "zfs snapshot -r bench/ROOT/a@x; zfs send -R bench/ROOT/a@x | zstd -q";
+                let back = "zstd -dcq | zfs receive -u bench/ROOT/b";
+                sh(
+                    "bash",
+                    &["-o", "pipefail", "-ec", &format!("{there} >{package}")],
+                );
+                sh(
+                    "bash",
+                    &["-o", "pipefail", "-ec", &format!("{back} <{package}")],
+                );
+            });
+            self.destroy("b");
+            zfs(&["destroy", "-r", "bench/ROOT/a@x"]);
+        }
+        let children = self.children(&export) + self.children(&import);
+        self.destroy("b");
+        // 0.9 of the speed.
+        row(
+            "export and import, send -R | zstd",
+            &plain,
+            &own,
+            children,
+            1.11,
+        );
+        let bytes = |path: &str| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        println!(
+            "    the archive has {} bytes, the package {}",
+            bytes(archive),
+            bytes(&package)
+        );
+        self.destroy("a");
+    }
+
     fn destroy_both(&self) {
         // Whichever is the clone goes first.
         for name in ["a", "b", "a"] {
@@ -661,6 +723,7 @@ fn main() {
             bench.preflight();
             if long() {
                 bench.synchronize();
+                bench.travel();
             }
             bench.destroy_measured();
             // tests/lab/run says so where the program has both engines.

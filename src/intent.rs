@@ -144,6 +144,20 @@ pub enum Undertaking {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         records: Vec<(String, String)>,
     },
+    /// An environment from streams.
+    Import {
+        /// The new root.
+        root: DatasetName,
+        /// What it is called until all has arrived.
+        staging: DatasetName,
+        /// The value of the mark that what is received has.
+        mark: String,
+        /// The part of the snapshots' names after `@` that go when it has arrived.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        snapshot: Option<String>,
+        /// What has arrived whole stays.
+        keep: bool,
+    },
     /// The end of an environment that lies in several pools.
     Destroy {
         /// The trees' roots.
@@ -235,6 +249,7 @@ impl Undertaking {
     pub fn command(&self) -> &'static str {
         match self {
             Self::Create { .. } | Self::Copy { .. } => "create",
+            Self::Import { .. } => "import",
             Self::Activate { .. } => "activate",
             Self::Destroy { .. } | Self::DestroySnapshot { .. } => "destroy",
             Self::Snapshot { .. } => "snapshot",
@@ -253,6 +268,7 @@ impl Undertaking {
         match self {
             Self::Create { roots, from, .. } => roots.iter().chain(from).cloned().collect(),
             Self::Copy { root, from, .. } => vec![root.clone(), from.clone()],
+            Self::Import { root, staging, .. } => vec![root.clone(), staging.clone()],
             Self::Activate { .. } => Vec::new(),
             Self::Destroy { roots, .. } => roots.iter().map(|(name, _)| name.clone()).collect(),
             Self::Rename { moves } => moves.iter().map(|(_, from, _)| from.clone()).collect(),
@@ -273,7 +289,9 @@ impl Undertaking {
     pub fn object(&self) -> String {
         match self {
             Self::Create { roots, .. } => roots.first().map(ToString::to_string),
-            Self::Copy { root, .. } | Self::Rollback { root, .. } => Some(root.to_string()),
+            Self::Copy { root, .. } | Self::Import { root, .. } | Self::Rollback { root, .. } => {
+                Some(root.to_string())
+            }
             Self::DestroySnapshot { root, snapshot, .. } => Some(format!("{root}@{snapshot}")),
             Self::Snapshot { roots, snapshot } => {
                 roots.first().map(|root| format!("{root}@{snapshot}"))

@@ -19,6 +19,7 @@
 //! - [`health`]: whether the running system does what it is there for
 //! - [`diff`]: what differs between two environments
 //! - [`share`]: what all environments have in common: the shared dataset, its record, its files
+//! - [`archive`]: trees of datasets as one file: its format, and the streams of ZFS
 //! - [`packages`]: what packages are installed in a tree, the order of versions
 //! - [`sync`]: what is carried from one environment to another
 //!
@@ -38,6 +39,7 @@
 //! - [`cli`]: commands, listings, errors and exit codes
 
 pub mod adopt;
+pub mod archive;
 pub mod be;
 pub mod boot;
 pub mod check;

@@ -1,6 +1,7 @@
 //! What must be true of every parser whatever it is given: one function per
 //! fuzz target. `tests/parsers` runs the same functions over `corpus/`.
 
+mod archives;
 mod files;
 mod listings;
 mod loaders;
@@ -8,6 +9,7 @@ mod records;
 mod simulator;
 mod synchronization;
 
+pub use archives::{archive_input, archive_list, archive_manifest};
 pub use files::{fstab, list_cache, mountinfo};
 pub use listings::{
     holds, pools, program, properties, properties_values, send_size, settable, tree, tree_values,

@@ -12,7 +12,8 @@ use super::error::Trouble;
 use super::interruption::Interruption;
 use super::output;
 use super::progress::Bar;
-use crate::execute::execute;
+use crate::execute::freight::Freight;
+use crate::execute::{execute, execute_with};
 use crate::host::Host;
 use crate::os::Lock;
 use crate::plan::{self, Plan, Planned, recover};
@@ -43,7 +44,7 @@ pub struct Context {
 
 /// A change that has begun: under the lock, unless it is a dry run.
 pub(super) struct Begun {
-    _lock: Option<Lock>,
+    lock: Option<Lock>,
     /// What is there.
     pub(super) survey: Survey,
     /// What an unfinished operation before it came to.
@@ -249,6 +250,30 @@ impl Context {
         })
     }
 
+    /// Makes a change by which streams come in or go out. Nobody has to agree to it.
+    ///
+    /// # Errors
+    /// A refusal, or how it failed.
+    pub fn change_with(
+        &self,
+        look: impl Fn(&Host) -> Result<Survey, Trouble>,
+        plan: impl Fn(&Survey) -> Planned,
+        freight: &mut Freight,
+    ) -> Result<Report, Trouble> {
+        let mut begun = self.begin(&look)?;
+        let plan = plan(&begun.survey)?;
+        if !self.dry_run {
+            freight.lock = begun.lock.take();
+            let asked = self.interruption.asked();
+            execute_with(&self.host, &plan, &Bar::for_terminal(), asked, freight)?;
+        }
+        Ok(Report {
+            plan,
+            recovered: begun.recovered,
+            done: !self.dry_run,
+        })
+    }
+
     /// Takes the lock and a survey, and ends what did not end; a dry run only looks.
     ///
     /// # Errors
@@ -261,7 +286,7 @@ impl Context {
             let survey = look(&self.host)?;
             self.tell_unfinished(&survey);
             return Ok(Begun {
-                _lock: None,
+                lock: None,
                 survey,
                 recovered: None,
             });
@@ -277,7 +302,7 @@ impl Context {
             survey = look(&self.host)?;
         }
         Ok(Begun {
-            _lock: Some(lock),
+            lock: Some(lock),
             survey,
             recovered,
         })

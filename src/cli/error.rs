@@ -207,7 +207,7 @@ impl From<Cause> for Trouble {
         match cause {
             Cause::Zfs(error) => error.into(),
             Cause::Os(error) => error.into(),
-            Cause::Interrupted | Cause::Recovery(_) | Cause::FailPoint(_) => {
+            Cause::Interrupted | Cause::Recovery(_) | Cause::FailPoint(_) | Cause::Freight(_) => {
                 Self::new(FAILED, cause)
             }
         }

@@ -8,6 +8,7 @@ pub mod output;
 pub mod progress;
 
 mod activate;
+pub mod archive;
 mod bases;
 mod boot;
 mod check;
@@ -159,6 +160,8 @@ pub enum Command {
     #[command(visible_alias = "umount")]
     Unmount(mount::UnmountArgs),
     Diff(diff::Args),
+    Export(archive::export::Args),
+    Import(archive::import::Args),
     Run(run::Args),
     Upgrade(upgrade::Args),
     Rename(rename::Args),
@@ -202,6 +205,8 @@ impl Command {
             Self::Mount(args) => format!("mount {}", args.name()),
             Self::Unmount(args) => format!("unmount {}", args.name),
             Self::Diff(args) => format!("compare {}", args.from),
+            Self::Export(args) => args.purpose(),
+            Self::Import(args) => args.purpose(),
             Self::Run(args) => format!("run a command in {}", args.name),
             Self::Rename(args) => format!("rename {}", args.old),
             Self::Snapshot(_) => "take a snapshot".to_owned(),
@@ -356,13 +361,26 @@ fn host(global: &Global) -> Result<Host, Trouble> {
     Ok(host?)
 }
 
+/// The archive that a command does nothing else with than look at.
+fn looked_at(command: &Command) -> Option<Option<&camino::Utf8Path>> {
+    match command {
+        Command::Export(args) => args.looked_at().map(Some),
+        Command::Import(args) => args.looked_at(),
+        _ => None,
+    }
+}
+
 /// Carries a command out; the exit code, which is 0 but for what `run` ran.
 fn dispatch(cli: Cli) -> anyhow::Result<u8> {
     let Cli { global, command } = cli;
-    match command {
-        Command::Completions(args) => return completions::run(&args).map(|()| 0),
-        Command::Demo(args) => return demo::run(&args, &global).map(|()| 0),
+    match &command {
+        Command::Completions(args) => return completions::run(args).map(|()| 0),
+        Command::Demo(args) => return demo::run(args, &global).map(|()| 0),
         _ => {}
+    }
+    // An archive can be looked at on a machine without ZFS.
+    if let Some(file) = looked_at(&command) {
+        return archive::info(file, global.json).map(|()| 0);
     }
     let host = match (host(&global), &command) {
         (Err(trouble), Command::Check(args)) if args.nagios => return check::unknown(&trouble),
@@ -396,6 +414,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::Mount(args) => mount::run(&context, &args),
         Command::Unmount(args) => mount::run_unmount(&context, &args),
         Command::Diff(args) => diff::run(&context, &args),
+        Command::Export(args) => archive::export::run(&context, &args),
+        Command::Import(args) => archive::import::run(&context, &args),
         Command::Run(args) => return run::run(&context, args),
         Command::Rename(args) => rename::run(&context, &args),
         Command::Snapshot(args) => snapshot::run(&context, args),

@@ -36,7 +36,10 @@ impl Progress for Bar {
     fn begin(&self, step: &Step) {
         let flows = matches!(
             step.action,
-            Action::Transfer(_) | Action::Share(ShareChange::Copy { .. })
+            Action::Transfer(_)
+                | Action::Send(_)
+                | Action::Receive(_)
+                | Action::Share(ShareChange::Copy { .. })
         );
         if !flows {
             return;

@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         context.recover()?
     };
     let upgrades = upgrades(context)?;
+    let exports = exports(context)?;
     let mut out = io::stdout().lock();
     let told: Vec<String> = plan
         .iter()
@@ -37,6 +38,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
             let gone = if context.dry_run { "goes" } else { "is gone" };
             format!("{name}, whose upgrade did not end, {gone}")
         }))
+        .chain(exports)
         .collect();
     let outcome = if told.is_empty() {
         "nothing was interrupted".to_owned()
@@ -58,6 +60,26 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         context.warn(&outcome);
     }
     Ok(())
+}
+
+/// Ends what interrupted exports left; what there is to say of it.
+fn exports(context: &Context) -> Result<Option<String>, Trouble> {
+    let platform = &context.host.platform;
+    if platform.export_holder().is_some() {
+        return Ok(None);
+    }
+    if context.dry_run {
+        let survey = Survey::take(&context.host, Scope::Change)?;
+        return Ok(plan::export::sweep(&survey)?.map(|plan| plan.outcome));
+    }
+    let _lock = context.lock()?;
+    let _export = platform.lock_export(&context.purpose)?;
+    let survey = Survey::take(&context.host, Scope::Change)?;
+    let Some(plan) = plan::export::sweep(&survey)? else {
+        return Ok(None);
+    };
+    context.carry_out(&plan)?;
+    Ok(Some(plan.outcome))
 }
 
 /// The environments that interrupted upgrades left, which are gone now, or go on

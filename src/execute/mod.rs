@@ -3,6 +3,7 @@
 
 pub mod carry;
 pub mod failpoint;
+pub mod freight;
 pub mod mount;
 pub mod rewrite;
 pub mod run;
@@ -18,6 +19,7 @@ use crate::share::change;
 use crate::survey::{Scope, Survey};
 use crate::zfs::{Meter, SyncOp};
 use failpoint::When;
+use freight::{Freight, FreightError};
 
 /// Is told how a plan goes; knows no terminal itself.
 pub trait Progress: Sync {
@@ -51,6 +53,9 @@ pub enum Cause {
     /// The operating system.
     #[error(transparent)]
     Os(#[from] crate::os::Error),
+    /// An archive, or another stream from outside.
+    #[error(transparent)]
+    Freight(#[from] FreightError),
     /// The user, by a signal.
     #[error("interrupted")]
     Interrupted,
@@ -153,11 +158,29 @@ pub fn execute(
     progress: &dyn Progress,
     interrupted: &AtomicBool,
 ) -> Result<(), Failure> {
+    execute_with(host, plan, progress, interrupted, &mut Freight::default())
+}
+
+/// The same for a plan by which streams leave the pools or come into them.
+///
+/// # Errors
+/// See [`Failure`].
+pub fn execute_with(
+    host: &Host,
+    plan: &Plan,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+    freight: &mut Freight,
+) -> Result<(), Failure> {
     let mut committed = false;
     for (index, step) in plan.steps.iter().enumerate() {
         info!(step = step.name, action = %step.action, "step");
         progress.begin(step);
-        let acted = perform(host, plan, step, progress, interrupted, committed);
+        let flow = Flow {
+            progress,
+            interrupted,
+        };
+        let acted = perform(host, plan, step, &flow, committed, freight);
         progress.end();
         let whole = acted.is_ok();
         let reached = || failpoint::reached(plan.operation, step.name, When::After);
@@ -198,26 +221,35 @@ fn perform(
     host: &Host,
     plan: &Plan,
     step: &Step,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
+    flow: &Flow<'_>,
     committed: bool,
+    freight: &mut Freight,
 ) -> Result<(), Cause> {
-    if !committed && interrupted.load(Ordering::Relaxed) {
+    if !committed && flow.interrupted.load(Ordering::Relaxed) {
         return Err(Cause::Interrupted);
     }
     failpoint::reached(plan.operation, step.name, When::Before)?;
-    act(host, &step.action, progress, interrupted)
+    act(host, &step.action, flow, freight)
+}
+
+/// Does what undoing or recovering asks for, whatever signal came.
+fn act_alone(host: &Host, action: &Action) -> Result<(), Cause> {
+    let never = AtomicBool::new(false);
+    let flow = Flow {
+        progress: &Quiet,
+        interrupted: &never,
+    };
+    act(host, action, &flow, &mut Freight::default())
 }
 
 /// Undoes steps, the last first. Everything is tried, but for what files are put
 /// back from: that stays, with the intent, until they are.
 fn undo(host: &Host, steps: &[Step]) -> Vec<Cause> {
-    let never = AtomicBool::new(false);
     let mut failed = Vec::new();
     let actions = steps.iter().rev().flat_map(|step| &step.undo);
     for action in actions.filter(|action| !still_mounted(host, action)) {
         info!(action = %action, "undo");
-        if let Err(cause) = act(host, action, &Quiet, &never) {
+        if let Err(cause) = act_alone(host, action) {
             failed.push(cause);
             if matches!(action, Action::TakeBack(_)) {
                 break;
@@ -255,10 +287,9 @@ fn take_back(host: &Host, steps: &[Step]) -> Vec<Cause> {
         Ok(None) => return undo(host, steps),
         Err(refusal) => return vec![Cause::Recovery(refusal.to_string())],
     };
-    let never = AtomicBool::new(false);
     let mut failed = Vec::new();
     for step in &plan.steps {
-        if let Err(cause) = act(host, &step.action, &Quiet, &never) {
+        if let Err(cause) = act_alone(host, &step.action) {
             failed.push(cause);
             if matches!(step.action, Action::TakeBack(_)) {
                 break;
@@ -291,12 +322,11 @@ impl Meter for Flow<'_> {
     }
 }
 
-fn act(
-    host: &Host,
-    action: &Action,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
-) -> Result<(), Cause> {
+fn act(host: &Host, action: &Action, flow: &Flow<'_>, freight: &mut Freight) -> Result<(), Cause> {
+    let Flow {
+        progress,
+        interrupted,
+    } = *flow;
     match action {
         Action::Transact { pool, operations } => host.zfs.transact(pool, operations)?,
         Action::Clone { clones } => host.zfs.clone_all(clones)?,
@@ -309,11 +339,15 @@ fn act(
             if let Ok(bytes) = host.zfs.transfer_size(transfer) {
                 progress.total(bytes);
             }
-            let flow = Flow {
-                progress,
-                interrupted,
-            };
-            host.zfs.transfer(transfer, &flow)?;
+            host.zfs.transfer(transfer, flow)?;
+        }
+        Action::Send(sending) => {
+            freight.send(host, sending, &|bytes| progress.total(bytes), flow)?;
+        }
+        Action::Keep { .. } => freight.keep()?,
+        Action::Receive(receiving) => {
+            progress.total(receiving.bytes);
+            freight.receive(host, receiving, flow)?;
         }
         Action::Enable { units, off } => host.platform.enable(units, *off)?,
         Action::Mount(request) => host.platform.mount(request)?,

@@ -462,6 +462,15 @@ impl Platform for Linux {
         lock::holder(&self.run.join("upgrade.lock"))
     }
 
+    fn lock_export(&self, purpose: &str) -> Result<Lock> {
+        self.directory(&self.run)?;
+        lock::acquire(&self.run.join("export.lock"), purpose, Duration::ZERO)
+    }
+
+    fn export_holder(&self) -> Option<String> {
+        lock::holder(&self.run.join("export.lock"))
+    }
+
     fn new_log(&self, name: &str) -> Result<(Utf8PathBuf, fs::File)> {
         log::create(Utf8Path::new(LOGS), name)
     }

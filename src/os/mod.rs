@@ -621,6 +621,16 @@ pub trait Platform: Send + Sync {
     /// Who holds that one.
     fn upgrade_holder(&self) -> Option<String>;
 
+    /// Takes the lock that an export holds from its beginning to its end, while
+    /// other commands may change something: what it is sent to may be one of them.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] where another export is under way.
+    fn lock_export(&self, purpose: &str) -> Result<Lock>;
+
+    /// Who holds that one.
+    fn export_holder(&self) -> Option<String>;
+
     /// A new file that only root can read, for what a command says; and where it
     /// is. It outlives the machine's next boot.
     ///

@@ -10,6 +10,8 @@ use crate::intent::OpId;
 use crate::os::MountRequest;
 use crate::os::grub::GrubChange;
 use crate::os::loader::LoaderChange;
+use crate::plan::export::Sending;
+use crate::plan::import::Receiving;
 use crate::share::change::ShareChange;
 use crate::sync::change::{Carry, Resolve, TakeBack};
 use crate::zfs::{CloneOf, DatasetName, PoolName, Setting, SyncOp, Transfer};
@@ -68,6 +70,15 @@ pub enum Action {
     },
     /// A stream to another pool.
     Transfer(Transfer),
+    /// Streams out of the machine.
+    Send(Box<Sending>),
+    /// What was written gets its name, and stays.
+    Keep {
+        /// What it is.
+        what: String,
+    },
+    /// Streams into the machine.
+    Receive(Box<Receiving>),
     /// Units of the running system.
     Enable {
         /// Each with the links that enable it.
@@ -242,6 +253,22 @@ impl fmt::Display for Action {
             }
             Self::Transfer(transfer) => {
                 write!(f, "send {} to {}", transfer.snapshot, transfer.target)
+            }
+            Self::Send(sending) => write!(
+                f,
+                "send {} of {}",
+                count(sending.pieces.len(), "dataset", "datasets"),
+                sending.manifest.name
+            ),
+            Self::Keep { what } => write!(f, "keep {what}"),
+            Self::Receive(receiving) => {
+                let pieces = &receiving.pieces;
+                let all = count(pieces.len(), "dataset", "datasets");
+                write!(f, "receive {all} as {}", receiving.staging)?;
+                match pieces.iter().filter(|piece| piece.there).count() {
+                    0 => Ok(()),
+                    there => write!(f, ", of which {there} arrived before"),
+                }
             }
             Self::Enable { units, off } => {
                 let names: Vec<&str> = units.iter().map(|(name, _)| name.as_str()).collect();

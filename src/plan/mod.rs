@@ -9,6 +9,7 @@
 //! - [`upgrade`]: the environment of an upgrade; [`prune`]: which ones go.
 //! - [`confirm`]: the end of a trial, and what a boot has to say of it.
 //! - [`recover`]: what to do about an operation that did not end.
+//! - [`export`], [`import`]: an environment as an archive, and back.
 //! - [`graph`]: what promotions do to who hangs on whom.
 //! - [`action`]: what a step does; `conditions`, `record`: what requests share.
 
@@ -19,8 +20,10 @@ mod conditions;
 pub mod confirm;
 pub mod create;
 pub mod destroy;
+pub mod export;
 pub mod files;
 pub mod graph;
+pub mod import;
 pub mod init;
 pub mod label;
 pub mod provisional;
@@ -48,7 +51,9 @@ use conditions::{
     changeable, environment, finished, has_key, loader_is_seen, mounted_by_fstab, not_elsewhere,
     pools_of, rewritable, unlocked,
 };
-use record::{close, fits, intent_clear, intent_mark, loader_record};
+use record::{
+    close, fits, intent_clear, intent_mark, loader_record, marked_snapshots, without_marked,
+};
 
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -4,7 +4,7 @@ use super::{Action, Plan, Refusal, Step};
 use crate::boot::Loader;
 use crate::intent::{Intent, Undertaking, VERSION};
 use crate::survey::{LOADER, Survey};
-use crate::zfs::{PoolName, SyncOp};
+use crate::zfs::{Guard, PoolName, SnapshotName, SyncOp};
 
 /// The marker on the beroot that says what is going on.
 pub(super) fn intent_mark(survey: &Survey, undertaking: Undertaking) -> (SyncOp, usize) {
@@ -31,6 +31,48 @@ pub(super) fn intent_clear(survey: &Survey) -> SyncOp {
         object: survey.beroot.to_string(),
         key: "op".to_owned(),
     }
+}
+
+/// Snapshots, each marked as this operation's as soon as it is there: where one
+/// fails (`snapshot_limit`), those before it can be taken back.
+pub(super) fn marked_snapshots<'a>(
+    names: impl IntoIterator<Item = &'a SnapshotName>,
+    text: &str,
+) -> Vec<SyncOp> {
+    names
+        .into_iter()
+        .flat_map(|name| {
+            [
+                SyncOp::Snapshot {
+                    snapshot: name.clone(),
+                },
+                SyncOp::Mark {
+                    object: name.to_string(),
+                    key: "op".to_owned(),
+                    text: text.to_owned(),
+                },
+            ]
+        })
+        .collect()
+}
+
+/// The end of such snapshots.
+pub(super) fn without_marked<'a>(
+    names: impl IntoIterator<Item = &'a SnapshotName>,
+    text: &str,
+    missing_ok: bool,
+) -> Vec<SyncOp> {
+    names
+        .into_iter()
+        .map(|name| SyncOp::Destroy {
+            object: name.to_string(),
+            guard: Guard::Mark {
+                key: "op".to_owned(),
+                text: text.to_owned(),
+            },
+            missing_ok,
+        })
+        .collect()
 }
 
 /// The note of which loader has entries of these environments, where it says

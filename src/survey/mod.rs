@@ -345,6 +345,9 @@ impl Survey {
             Some(Found::Intent(intent)) => match intent.undertaking {
                 Undertaking::Create { roots, .. } => roots.contains(root),
                 Undertaking::Copy { root: new, .. } => new == *root,
+                Undertaking::Import {
+                    root: new, staging, ..
+                } => new == *root || staging == *root,
                 Undertaking::Destroy { roots, .. } => roots.iter().any(|(name, _)| name == root),
                 Undertaking::Rollback { root: back, .. } => back == *root,
                 Undertaking::Activate { .. }

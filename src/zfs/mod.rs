@@ -16,6 +16,7 @@ pub mod sim;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use camino::Utf8PathBuf;
@@ -403,6 +404,34 @@ pub struct Transfer {
     pub raw: bool,
 }
 
+/// A stream that leaves the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outgoing {
+    /// What is sent.
+    pub snapshot: SnapshotName,
+    /// What it is the difference to: a snapshot it came from.
+    pub base: Option<SnapshotName>,
+    /// Sent as it lies on disk: encrypted, key not needed (`zfs send -w`).
+    pub raw: bool,
+}
+
+/// A stream that comes from elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Incoming {
+    /// The snapshot it becomes; its dataset is made, and never mounted by it.
+    pub target: SnapshotName,
+    /// The settings of the dataset.
+    pub settings: Vec<Setting>,
+    /// What it is received as a clone of: the stream is the difference to that.
+    pub origin: Option<SnapshotName>,
+}
+
+/// Reads a stream; what it says ends the sending.
+pub type Taking<'a> = dyn FnMut(&mut dyn Read) -> io::Result<()> + 'a;
+
+/// Writes a stream; what it says ends the receiving, with nothing left of it.
+pub type Giving<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
 /// Is told of bytes while a long transfer runs; says whether to go on.
 pub trait Meter: Sync {
     /// `bytes` more have gone through. `false` ends the transfer with
@@ -497,6 +526,23 @@ pub trait Zfs: Send + Sync {
     /// Whatever ZFS says.
     fn active_features(&self, _pool: &PoolName) -> Result<Vec<String>> {
         Ok(Vec::new())
+    }
+
+    /// Those of the features that a pool does not have, or has disabled: what a
+    /// stream that needs them cannot be received by.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn lacking_features(&self, _pool: &PoolName, _needed: &[String]) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// Whether this release knows a property that can be set on a file system.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn knows_property(&self, _name: &str) -> Result<bool> {
+        Ok(true)
     }
 
     /// What is known of a pool's data that cannot be read any more, in the words
@@ -596,6 +642,27 @@ pub trait Zfs: Send + Sync {
     /// # Errors
     /// What either side said; [`ErrorKind::Interrupted`] where `meter` ended it.
     fn transfer(&self, transfer: &Transfer, meter: &dyn Meter) -> Result<()>;
+
+    /// How many bytes a stream will have, about.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn send_size(&self, outgoing: &Outgoing) -> Result<u64>;
+
+    /// Has a stream read by `take`: compressed and with large blocks as it lies in the
+    /// pool. What `take` said is inside; where it said nothing, the stream was whole.
+    ///
+    /// # Errors
+    /// What the sender said, where it ended before `take` did.
+    fn send(&self, outgoing: &Outgoing, take: &mut Taking<'_>) -> Result<io::Result<()>>;
+
+    /// Has a stream written by `give`, which is received without being mounted. What
+    /// `give` said is inside; then nothing of the dataset is left, unless the stream was
+    /// given to its end.
+    ///
+    /// # Errors
+    /// What the receiver said; nothing of the dataset is left.
+    fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<io::Result<()>>;
 }
 
 impl fmt::Display for SyncOp {

@@ -10,6 +10,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod archive;
 mod around;
 mod asked;
 mod carried;

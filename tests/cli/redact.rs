@@ -60,6 +60,7 @@ impl Redactions {
     /// What is redacted at the beginning of a text: how long it is, and by what.
     fn first(&mut self, text: &str, before: Option<char>) -> (usize, String) {
         const STAMP: &str = "beadm-rs.00000000T000000Z.xxxxxxxx";
+        const STAGING: &str = "beadm-rs.import.xxxxxxxx";
         const RFC: &str = "0000-00-00T00:00:00Z";
         const FRACTION: &str = "0000-00-00T00:00:00.";
         const SECONDS: &str = "0000-00-00 00:00:00Z";
@@ -76,6 +77,10 @@ impl Redactions {
                 STAMP.len(),
                 format!("beadm-rs.YYYYMMDDThhmmssZ.{number:08}"),
             );
+        }
+        if looks_like(bytes, STAGING) {
+            let number = self.number("staging", &take(STAGING));
+            return (STAGING.len(), format!("beadm-rs.import.{number:08}"));
         }
         if looks_like(bytes, FRACTION) {
             let end = text.find('Z').map_or(text.len(), |at| at + 1);

@@ -10,8 +10,8 @@ use beadm_rs::os::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use beadm_rs::os::{self, FileWork, Files, Lock, Mount, MountRequest, Object, Platform};
 use beadm_rs::zfs::sim::Sim;
 use beadm_rs::zfs::{
-    CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
-    Setting, SnapshotName, SyncOp, Transfer, Zfs,
+    CloneOf, Dataset, DatasetName, Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Pool,
+    PoolName, Property, Result, Setting, SnapshotName, SyncOp, Taking, Transfer, Zfs,
 };
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -134,6 +134,18 @@ impl Zfs for Faulty {
         Err(fault("clone"))
     }
 
+    fn send_size(&self, outgoing: &Outgoing) -> Result<u64> {
+        self.sim.send_size(outgoing)
+    }
+
+    fn send(&self, outgoing: &Outgoing, take: &mut Taking<'_>) -> Result<std::io::Result<()>> {
+        self.or("send", || self.sim.send(outgoing, take))
+    }
+
+    fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<std::io::Result<()>> {
+        self.or("receive", || self.sim.receive(incoming, give))
+    }
+
     fn create(&self, target: &DatasetName, settings: &[Setting]) -> Result<()> {
         self.or("create", || self.sim.create(target, settings))
     }
@@ -231,6 +243,14 @@ impl Platform for Faulty {
 
     fn upgrade_holder(&self) -> Option<String> {
         self.sim.upgrade_holder()
+    }
+
+    fn lock_export(&self, purpose: &str) -> os::Result<Lock> {
+        self.sim.lock_export(purpose)
+    }
+
+    fn export_holder(&self) -> Option<String> {
+        self.sim.export_holder()
     }
 
     fn new_log(&self, name: &str) -> os::Result<(Utf8PathBuf, std::fs::File)> {

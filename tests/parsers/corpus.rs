@@ -8,7 +8,10 @@ use super::properties;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 24] = [
+const TARGETS: [Target; 27] = [
+    ("archive_input", properties::archive_input),
+    ("archive_list", properties::archive_list),
+    ("archive_manifest", properties::archive_manifest),
     ("fstab", properties::fstab),
     ("grub_block", properties::grub_block),
     ("grub_menu", properties::grub_menu),

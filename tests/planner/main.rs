@@ -9,6 +9,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod archive;
 mod carried;
 mod failback;
 mod init;

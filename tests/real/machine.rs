@@ -142,8 +142,13 @@ impl Machine {
 
     /// Another pool, with an empty ROOT in it; destroyed with the machine.
     pub fn another_pool(&mut self, suffix: &str) -> String {
+        self.another_pool_with(suffix, &[])
+    }
+
+    /// The same with more options for `zpool create`.
+    pub fn another_pool_with(&mut self, suffix: &str, options: &[&str]) -> String {
         let name = format!("{}{suffix}", self.pool);
-        self.create_pool(&name, 1 << 30, &[]);
+        self.create_pool(&name, 1 << 30, options);
         self.adopt(name)
     }
 

@@ -19,6 +19,7 @@ mod ran;
 mod recorded;
 mod replay;
 
+mod archive;
 mod blocked;
 mod carried;
 mod check;

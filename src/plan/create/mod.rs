@@ -16,7 +16,8 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, pools_of, snapshot_component, unlocked,
+    intent_clear, intent_mark, marked_snapshots, pools_of, snapshot_component, unlocked,
+    without_marked,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment, NewBeName};
@@ -121,23 +122,31 @@ fn settings_of(survey: &Survey, source: &Dataset) -> Vec<Setting> {
     };
     let mut settings = vec![("canmount".to_owned(), canmount.as_str().to_owned())];
     let own = survey.properties.get(&source.name).into_iter().flatten();
-    for property in own {
-        if property.name == "mountpoint" {
-            settings.push(("mountpoint".to_owned(), mountpoint_of(survey, source)));
-        } else if !NEVER_COPIED.contains(&property.name.as_str())
-            && !marker::is_identity(&property.name)
-        {
-            settings.push((
-                property.name.clone(),
-                spelled(&property.name, &property.value),
-            ));
-        }
+    if own
+        .into_iter()
+        .any(|property| property.name == "mountpoint")
+    {
+        settings.push(("mountpoint".to_owned(), mountpoint_of(survey, source)));
     }
+    settings.extend(own_settings(survey, source));
     settings
 }
 
+/// The same without `canmount` and `mountpoint`.
+pub(super) fn own_settings(survey: &Survey, source: &Dataset) -> Vec<Setting> {
+    let own = survey.properties.get(&source.name).into_iter().flatten();
+    own.filter(|property| {
+        !NEVER_COPIED.contains(&property.name.as_str()) && !marker::is_identity(&property.name)
+    })
+    .map(|property| {
+        let value = spelled(&property.name, &property.value);
+        (property.name.clone(), value)
+    })
+    .collect()
+}
+
 /// The mountpoint as it is stored: without the pool's altroot.
-fn mountpoint_of(survey: &Survey, dataset: &Dataset) -> String {
+pub(super) fn mountpoint_of(survey: &Survey, dataset: &Dataset) -> String {
     dataset
         .mountpoint
         .clone()
@@ -285,25 +294,10 @@ fn note_apart(plan: &mut Plan, source: &BootEnvironment<'_>, shallow: bool) {
     }
 }
 
-/// Snapshots of the pieces of one pool, each marked as this operation's as soon
-/// as it is there: where one fails (`snapshot_limit`), those before it can be
-/// taken back.
+/// Snapshots of the pieces of one pool, marked.
 fn snapshots(survey: &Survey, pieces: &[&Piece<'_>]) -> Vec<SyncOp> {
-    pieces
-        .iter()
-        .flat_map(|piece| {
-            [
-                SyncOp::Snapshot {
-                    snapshot: piece.snapshot.clone(),
-                },
-                SyncOp::Mark {
-                    object: piece.snapshot.to_string(),
-                    key: "op".to_owned(),
-                    text: snapshot_text(survey),
-                },
-            ]
-        })
-        .collect()
+    let names = pieces.iter().map(|piece| &piece.snapshot);
+    marked_snapshots(names, &snapshot_text(survey))
 }
 
 fn snapshot_text(survey: &Survey) -> String {
@@ -312,17 +306,8 @@ fn snapshot_text(survey: &Survey) -> String {
 
 /// The end of the snapshots of one pool.
 fn without_snapshots(survey: &Survey, pieces: &[&Piece<'_>]) -> Vec<SyncOp> {
-    pieces
-        .iter()
-        .map(|piece| SyncOp::Destroy {
-            object: piece.snapshot.to_string(),
-            guard: Guard::Mark {
-                key: "op".to_owned(),
-                text: snapshot_text(survey),
-            },
-            missing_ok: true,
-        })
-        .collect()
+    let names = pieces.iter().map(|piece| &piece.snapshot);
+    without_marked(names, &snapshot_text(survey), true)
 }
 
 fn clone(

@@ -22,8 +22,8 @@ use camino::{Utf8Path, Utf8PathBuf};
 use super::lzc::Library;
 use super::parse::{self, ParseError};
 use super::{
-    CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
-    Setting, SnapshotName, SyncOp, Transfer, Zfs,
+    CloneOf, Dataset, DatasetName, Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Pool,
+    PoolName, Property, Result, Setting, SnapshotName, SyncOp, Taking, Transfer, Zfs,
 };
 use crate::sys::command::{self, Finished};
 
@@ -250,6 +250,22 @@ impl Zfs for Cli {
         Ok(parse::active_features(&text))
     }
 
+    fn lacking_features(&self, pool: &PoolName, needed: &[String]) -> Result<Vec<String>> {
+        if needed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let attempted = format!("list the features of {pool}");
+        let arguments = words(&["get", "-H", "-o", "property,value", "all", pool.as_str()]);
+        let text = self.zpool(&attempted, &arguments)?;
+        let there = parse::usable_features(&text);
+        let lacking = needed.iter().filter(|name| !there.contains(name));
+        Ok(lacking.cloned().collect())
+    }
+
+    fn knows_property(&self, name: &str) -> Result<bool> {
+        Ok(name.contains(':') || self.settable()?.iter().any(|known| known == name))
+    }
+
     fn data_errors(&self, pool: &PoolName) -> Result<Option<String>> {
         let attempted = format!("ask how {pool} is");
         let arguments = words(&["status", pool.as_str()]);
@@ -359,5 +375,20 @@ impl Zfs for Cli {
 
     fn transfer(&self, transfer: &Transfer, meter: &dyn Meter) -> Result<()> {
         stream::carry(self, transfer, meter)
+    }
+
+    fn send_size(&self, outgoing: &Outgoing) -> Result<u64> {
+        let mut arguments = words(&["send", "-nP"]);
+        arguments.extend(stream::sending(outgoing));
+        let attempted = format!("estimate a stream of {}", outgoing.snapshot);
+        parse::send_size(&self.zfs(&attempted, &arguments)?).map_err(unexpected(&attempted))
+    }
+
+    fn send(&self, outgoing: &Outgoing, take: &mut Taking<'_>) -> Result<std::io::Result<()>> {
+        stream::send(self, outgoing, take)
+    }
+
+    fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<std::io::Result<()>> {
+        stream::receive(self, incoming, give)
     }
 }

@@ -1,9 +1,9 @@
-//! A stream from one pool to another.
+//! Streams: from one pool to another, out of the machine and into it.
 
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 
-use super::super::{Error, ErrorKind, Meter, Result, Transfer};
+use super::super::{Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Result, Taking, Transfer};
 use super::{Cli, options, said, words};
 use crate::sys::command::{self, Finished};
 
@@ -24,6 +24,78 @@ pub(super) fn carry(cli: &Cli, transfer: &Transfer, meter: &dyn Meter) -> Result
         return from_library(&library, transfer, receiver()?, meter);
     }
     from_command(cli, transfer, receiver()?, meter)
+}
+
+/// The options and names `zfs send` is given: blocks as they lie in the pool, so that
+/// nothing is unpacked only to be packed again.
+pub(super) fn sending(outgoing: &Outgoing) -> Vec<String> {
+    let blocks = if outgoing.raw { "-w" } else { "-Lec" };
+    let mut arguments = words(&[blocks]);
+    if let Some(base) = &outgoing.base {
+        arguments.extend(["-i".to_owned(), base.to_string()]);
+    }
+    arguments.push(outgoing.snapshot.to_string());
+    arguments
+}
+
+/// Has a stream read (`Zfs::send`).
+pub(super) fn send(
+    cli: &Cli,
+    outgoing: &Outgoing,
+    take: &mut Taking<'_>,
+) -> Result<std::io::Result<()>> {
+    let attempted = format!("send {}", outgoing.snapshot);
+    let failed = |error: std::io::Error| Error::new(ErrorKind::Other, &attempted, error);
+    let mut arguments = words(&["send"]);
+    arguments.extend(sending(outgoing));
+    let mut sender = command::spawn(&mut command::command(&cli.zfs, &arguments)).map_err(failed)?;
+    let taken = match sender.stdout.take() {
+        Some(mut from) => take(&mut from),
+        None => Ok(()),
+    };
+    if taken.is_err() {
+        let _ = sender.kill();
+    }
+    let sent = command::finish(sender).map_err(failed)?;
+    if taken.is_ok() && !sent.status.success() {
+        return Err(said(&attempted, &sent));
+    }
+    Ok(taken)
+}
+
+/// Has a stream written (`Zfs::receive`).
+///
+/// A receiver whose input ends before the stream does takes back what it has
+/// (`dmu_recv_cleanup_ds`); it is not killed, which would leave that to the kernel.
+pub(super) fn receive(
+    cli: &Cli,
+    incoming: &Incoming,
+    give: &mut Giving<'_>,
+) -> Result<std::io::Result<()>> {
+    let attempted = format!("receive {}", incoming.target.dataset());
+    let failed = |error: std::io::Error| Error::new(ErrorKind::Other, &attempted, error);
+    let mut arguments = words(&["receive", "-u"]);
+    if let Some(origin) = &incoming.origin {
+        arguments.extend(["-o".to_owned(), format!("origin={origin}")]);
+    }
+    arguments.extend(options(&incoming.settings));
+    arguments.push(incoming.target.to_string());
+    let mut receiver = command::spawn(command::command(&cli.zfs, &arguments).stdin(Stdio::piped()))
+        .map_err(failed)?;
+    let given = match receiver.stdin.take() {
+        Some(mut to) => give(&mut to),
+        None => Ok(()),
+    };
+    let received = command::finish(receiver).map_err(failed)?;
+    match given {
+        // It ended first, and says why.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Err(said(&attempted, &received))
+        }
+        Err(error) => Ok(Err(error)),
+        Ok(()) if received.status.success() => Ok(Ok(())),
+        Ok(()) => Err(said(&attempted, &received)),
+    }
 }
 
 /// What `zfs send` writes.

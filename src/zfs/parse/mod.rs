@@ -25,7 +25,7 @@ mod snapshot;
 mod tree;
 
 pub use self::changes::changes;
-pub use self::pools::{POOL_COLUMNS, active_features, data_errors, pools};
+pub use self::pools::{POOL_COLUMNS, active_features, data_errors, pools, usable_features};
 pub use self::program::{Outcome, clones, marks, outcome, user_properties};
 pub use self::properties::{PROPERTY_COLUMNS, effective, properties, settable};
 pub use self::snapshot::{holds, send_size};

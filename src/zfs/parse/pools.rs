@@ -78,6 +78,17 @@ pub fn active_features(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// The features that can be used or are (`enabled`, `active`), as `zpool get` lists
+/// them, without `feature@`.
+#[must_use]
+pub fn usable_features(text: &str) -> Vec<String> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix("feature@")?.split_once('\t'))
+        .filter(|(_, state)| matches!(*state, "enabled" | "active"))
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
 /// What `zpool status` says of data that cannot be read any more.
 #[must_use]
 pub fn data_errors(text: &str) -> Option<String> {
@@ -133,5 +144,9 @@ mod tests {
             feature@draid\tdisabled\ncomment\tfeature@x active\nfeature@head_errlog\tactive\n";
         assert_eq!(active_features(text), ["lz4_compress", "head_errlog"]);
         assert_eq!(active_features(""), Vec::<String>::new());
+        assert_eq!(
+            usable_features(text),
+            ["lz4_compress", "edonr", "head_errlog"]
+        );
     }
 }

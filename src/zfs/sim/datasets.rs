@@ -6,7 +6,7 @@ use nix::errno::Errno;
 use super::change::Change;
 use super::property::{self, When};
 use super::refusal::{Refusal, Ruled, refusal, refuse};
-use super::state::{Head, Origin, Properties, Snap, Space, State, TreeId, Value};
+use super::state::{Head, ObjectId, Origin, Properties, Snap, Space, State, TreeId, Value};
 use crate::zfs::name::MAX_NAME_BYTES;
 use crate::zfs::{CloneOf, DatasetName, Guid, Kind, PoolName, Setting, Transfer};
 
@@ -353,28 +353,45 @@ pub(super) fn check_transfer(state: &State, transfer: &Transfer) -> Ruled<(TreeI
     if !transfer.raw && !state.key_loaded(sent) {
         return refuse(Errno::EACCES, "dataset key must be loaded");
     }
-    for (name, _) in &transfer.settings {
+    check_arrival(
+        state,
+        &transfer.target,
+        &transfer.settings,
+        sent.kind,
+        snap.space.referenced,
+    )?;
+    Ok((snap.tree, snap.space, snap.guid))
+}
+
+/// Whether so many bytes can be received as a new dataset.
+pub(super) fn check_arrival(
+    state: &State,
+    target: &DatasetName,
+    settings: &[Setting],
+    kind: Kind,
+    bytes: u64,
+) -> Ruled<()> {
+    for (name, _) in settings {
         property::check_received(name)?;
     }
     // `zfs_receive_one` looks at what is there before it looks at values.
-    check_free(state, &transfer.target)?;
-    if transfer.target.parent().is_none() {
+    check_free(state, target)?;
+    if target.parent().is_none() {
         return refuse(
             Errno::ENOENT,
-            format!("destination '{}' does not exist", transfer.target),
+            format!("destination '{target}' does not exist"),
         );
     }
-    check_parent(state, &transfer.target)?;
-    checked(&transfer.settings, sent.kind, When::Cloning)?;
-    let pool = transfer.target.pool();
+    check_parent(state, target)?;
+    checked(settings, kind, When::Cloning)?;
+    let pool = target.pool();
     state.writable(&pool)?;
-    let bytes = snap.space.referenced;
-    transfer_possible(state, None, &transfer.target, bytes)?;
+    transfer_possible(state, None, target, bytes)?;
     let used = state.used(&pool.clone().into());
     if used.saturating_add(bytes) > state.pool(&pool)?.size {
         return refuse(Errno::ENOSPC, "out of space");
     }
-    Ok((snap.tree, snap.space, snap.guid))
+    Ok(())
 }
 
 /// What a receive leaves when all of the stream is there.
@@ -385,34 +402,67 @@ pub(super) fn receive(
     sent: Space,
     guid: Guid,
 ) -> Ruled<()> {
-    let (sent_kind, encrypted) = {
-        let head = change.state.head(&transfer.snapshot.dataset())?;
-        (head.kind, head.encryption_root.is_some())
+    let head = change.state.head(&transfer.snapshot.dataset())?;
+    let arrived = Arrived {
+        target: &transfer.target,
+        component: transfer.snapshot.component(),
+        settings: &transfer.settings,
+        kind: head.kind,
+        locked: transfer.raw && head.encryption_root.is_some(),
+        raw: transfer.raw,
+        origin: None,
+        tree,
+        referenced: sent,
+        guid,
     };
-    change.begin(&transfer.target.pool())?;
+    arrive(change, arrived)
+}
+
+/// A dataset that has come with all of its stream.
+pub(super) struct Arrived<'a> {
+    pub(super) target: &'a DatasetName,
+    /// The part of its snapshot's name after `@`.
+    pub(super) component: &'a str,
+    pub(super) settings: &'a [Setting],
+    pub(super) kind: Kind,
+    /// It is encrypted, and its key did not come with it.
+    pub(super) locked: bool,
+    /// It came as it lay on disk.
+    pub(super) raw: bool,
+    /// The snapshot it is a clone of.
+    pub(super) origin: Option<ObjectId>,
+    pub(super) tree: TreeId,
+    pub(super) referenced: Space,
+    pub(super) guid: Guid,
+}
+
+/// Makes it (`dmu_recv_end_sync`).
+pub(super) fn arrive(change: &mut Change<'_>, arrived: Arrived<'_>) -> Ruled<()> {
+    let target = arrived.target;
+    change.begin(&target.pool())?;
     let all = Space {
-        written: sent.referenced,
+        written: arrived.referenced.referenced,
         freed: 0,
-        ..sent
+        ..arrived.referenced
     };
-    let mut head = change.new_head(sent_kind, tree, all.unchanged());
-    head.encryption_root = if transfer.raw {
-        encrypted.then_some(head.object)
+    let mut head = change.new_head(arrived.kind, arrived.tree, all.unchanged());
+    head.origin = arrived.origin;
+    head.encryption_root = if arrived.raw {
+        arrived.locked.then_some(head.object)
     } else {
-        transfer
-            .target
+        target
             .parent()
             .and_then(|parent| change.state.datasets.get(&parent))
             .and_then(|parent| parent.encryption_root)
     };
-    head.key_missing = transfer.raw && encrypted;
+    head.key_missing = arrived.locked;
     // It is made when all has arrived (`dmu_recv_end_sync`).
-    change.begin(&transfer.target.pool())?;
+    change.begin(&target.pool())?;
     head.snapshots.push(Snap {
         object: change.state.number(),
-        tree,
-        guid,
-        name: transfer.snapshot.component().to_owned(),
+        tree: arrived.tree,
+        guid: arrived.guid,
+        name: arrived.component.to_owned(),
         createtxg: change.txg,
         creation: change.now,
         properties: Properties::new(),
@@ -420,8 +470,8 @@ pub(super) fn receive(
         holds: Vec::new(),
         busy: false,
     });
-    head.properties = checked(&transfer.settings, sent_kind, When::Cloning)?;
-    change.state.datasets.insert(transfer.target.clone(), head);
+    head.properties = checked(arrived.settings, arrived.kind, When::Cloning)?;
+    change.state.datasets.insert(target.clone(), head);
     Ok(())
 }
 

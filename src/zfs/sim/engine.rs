@@ -8,8 +8,8 @@ use super::property::When;
 use super::refusal::{Refusal, Ruled};
 use super::{Sim, rules, view};
 use crate::zfs::{
-    CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
-    Setting, SnapshotName, SyncOp, Transfer, Zfs,
+    CloneOf, Dataset, DatasetName, Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Pool,
+    PoolName, Property, Result, Setting, SnapshotName, SyncOp, Taking, Transfer, Zfs,
 };
 
 impl Sim {
@@ -141,5 +141,31 @@ impl Zfs for Sim {
                 refusal.attempting(&attempted)
             }
         })
+    }
+
+    fn send_size(&self, outgoing: &Outgoing) -> Result<u64> {
+        self.state()
+            .and_then(|state| Ok(state.snap(&outgoing.snapshot)?.space.referenced))
+            .map_err(|refusal| {
+                refusal.attempting(format!("estimate a stream of {}", outgoing.snapshot))
+            })
+    }
+
+    fn send(&self, outgoing: &Outgoing, take: &mut Taking<'_>) -> Result<std::io::Result<()>> {
+        let stream = self
+            .stream_of(outgoing)
+            .map_err(|refusal| refusal.attempting(format!("send {}", outgoing.snapshot)))?;
+        Ok(take(&mut stream.as_slice()))
+    }
+
+    fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<std::io::Result<()>> {
+        let mut stream = Vec::new();
+        if let Err(error) = give(&mut stream) {
+            return Ok(Err(error));
+        }
+        let attempted = format!("receive {}", incoming.target.dataset());
+        self.arrive(incoming, &stream)
+            .map(Ok)
+            .map_err(|refusal| refusal.attempting(attempted))
     }
 }

@@ -14,6 +14,7 @@
 //! - `engine`: [`Zfs`](crate::zfs::Zfs); `platform`:
 //!   [`Platform`](crate::os::Platform); `boot`: [`Sim::reboot`].
 //! - `loader`: a loader's partition and variables, where it has them; `grub`: what its programs do.
+//! - `stream`: what leaves it and comes into it: ZFS's records around a form of its own.
 //! - `contents`: [`Sim::write_file`], [`Sim::read_file`]; [`Edit`]: what no
 //!   command of ZFS does (tests, demonstrations); [`Import`]: files of the host
 //!   brought in.
@@ -44,6 +45,7 @@ mod refusal;
 mod rules;
 mod state;
 mod store;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod view;

@@ -540,6 +540,15 @@ impl Platform for Sim {
         lock::holder(&self.lock_path().ok()?.with_file_name("upgrade.lock"))
     }
 
+    fn lock_export(&self, purpose: &str) -> Result<Lock> {
+        let path = self.lock_path()?.with_file_name("export.lock");
+        lock::acquire(&path, purpose, Duration::ZERO)
+    }
+
+    fn export_holder(&self) -> Option<String> {
+        lock::holder(&self.lock_path().ok()?.with_file_name("export.lock"))
+    }
+
     fn new_log(&self, name: &str) -> Result<(Utf8PathBuf, std::fs::File)> {
         log::create(&self.lock_path()?.with_file_name("log"), name)
     }

@@ -1,0 +1,129 @@
+//! `import`.
+
+use std::collections::BTreeSet;
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use super::export::architecture;
+use super::inlet;
+use crate::archive::{Input, Offer};
+use crate::be::NewBeName;
+use crate::cli::context::{Context, Report};
+use crate::cli::error::Trouble;
+use crate::execute::freight::Freight;
+use crate::host::Host;
+use crate::plan::import::{self, Facts, left_by_a_try};
+use crate::survey::{Around, Scope, Survey};
+
+/// Make a boot environment from an archive, or from a stream of zfs send
+///
+/// Takes what 'beadm-rs export' writes, and what zfs send, zfs send -R and FreeBSD's
+/// bectl export write, each also packed by zstd. It is received under another name
+/// and looked at; the environment is there when all of it is. It is neither mounted
+/// nor activated. What fails leaves nothing behind.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Read this file; else standard input
+    #[arg(short = 'i', long = "input", value_name = "FILE")]
+    input: Option<Utf8PathBuf>,
+
+    /// If it fails, keep the datasets that arrived whole; and go on after a try that
+    /// failed, with the same archive
+    #[arg(long)]
+    resume: bool,
+
+    /// Say what is in it, and do nothing else
+    #[arg(long, conflicts_with_all = ["resume", "name"])]
+    info: bool,
+
+    /// What to call it; the archive says it where it is not said here
+    #[arg(value_name = "NAME")]
+    name: Option<NewBeName>,
+}
+
+impl Args {
+    /// The archive it only looks at.
+    pub(in crate::cli) fn looked_at(&self) -> Option<Option<&Utf8Path>> {
+        self.info.then_some(self.input.as_deref())
+    }
+
+    pub(in crate::cli) fn purpose(&self) -> String {
+        match &self.name {
+            Some(name) => format!("import {}", name.name()),
+            None => "import an environment".to_owned(),
+        }
+    }
+}
+
+pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
+    context.only_root()?;
+    let input = inlet::open(args.input.as_deref(), context.interruption.asked())?;
+    let report = import(context, args.name.clone(), input, args.resume)?;
+    context.report("import", &report)
+}
+
+/// Makes an environment of an input.
+///
+/// # Errors
+/// A refusal, or how it failed.
+pub fn import(
+    context: &Context,
+    name: Option<NewBeName>,
+    input: Input,
+    resume: bool,
+) -> Result<Report, Trouble> {
+    let request = import::Request {
+        name,
+        offer: input.offer().clone(),
+        resume,
+    };
+    let mut freight = Freight {
+        input: Some(input),
+        ..Freight::default()
+    };
+    // What a difference is to may be anywhere.
+    let differs = request.offer.datasets.iter().any(|it| it.base.is_some());
+    let around = Around {
+        named: left_by_a_try(&request.offer).into_iter().collect(),
+        ..Around::default()
+    };
+    let look = |host: &Host| {
+        Ok(if differs {
+            Survey::take(host, Scope::Change)?
+        } else {
+            Survey::around(host, &around)?
+        })
+    };
+    let facts = |survey: &Survey| facts(&context.host, survey, &request.offer);
+    // What ZFS does not answer is refused as what it does not have.
+    let plan = |survey: &Survey| import::plan(survey, &request, &facts(survey));
+    context
+        .change_with(look, plan, &mut freight)
+        .map_err(|trouble| {
+            if resume && trouble.exit == crate::cli::error::FAILED {
+                trouble
+                    .state("the datasets that arrived whole stay; nothing else was changed")
+                    .remedy("the same command goes on; or destroy what 'beadm-rs list' shows of it")
+            } else {
+                trouble
+            }
+        })
+}
+
+fn facts(host: &Host, survey: &Survey, offer: &Offer) -> Facts {
+    let pool = survey.beroot.pool();
+    let names = offer.datasets.iter().flat_map(|it| &it.properties);
+    let names: BTreeSet<&String> = names.map(|(name, _)| name).collect();
+    Facts {
+        lacking: host
+            .zfs
+            .lacking_features(&pool, &offer.needs)
+            .unwrap_or_else(|_| offer.needs.clone()),
+        unknown: names
+            .into_iter()
+            .filter(|name| !host.zfs.knows_property(name).unwrap_or(true))
+            .cloned()
+            .collect(),
+        architecture: architecture().to_owned(),
+    }
+}

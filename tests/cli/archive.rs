@@ -1,0 +1,325 @@
+//! Environments that travel.
+
+use std::io::Cursor;
+use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+
+use beadm_rs::archive::Input;
+use beadm_rs::execute::freight::Freight;
+use beadm_rs::execute::{Failure, Quiet, execute_with};
+use beadm_rs::host::Host;
+use beadm_rs::plan::import;
+use beadm_rs::survey::{Around, Scope, Survey};
+use beadm_rs::zfs::Zfs as _;
+
+use super::machine::{Machine, dataset};
+use super::transcript::{Transcript, program};
+
+/// A machine with an environment of which some things travel and others do not.
+fn furnished() -> Machine {
+    let machine = Machine::with_one_pool();
+    let sim = &machine.sim;
+    for (name, property, value) in [
+        ("rpool/ROOT/debian", "compression", "zstd"),
+        ("rpool/ROOT/debian", "exec", "on"),
+        ("rpool/ROOT/debian", "com.example:note", "a b"),
+        ("rpool/ROOT/debian/var/log", "setuid", "off"),
+        ("rpool/ROOT/debian/var/log", "sharenfs", "on"),
+    ] {
+        let setting = (property.to_owned(), value.to_owned());
+        sim.set(&dataset(name), &[setting]).unwrap();
+    }
+    machine.make(
+        "rpool/ROOT/debian/docker",
+        &[("org.beadm-rs:exclude", "on")],
+    );
+    let root = dataset("rpool/ROOT/debian");
+    sim.write_file(
+        &root,
+        "etc/fstab",
+        "rpool/ROOT/debian/var/log /var/log zfs - 0 0\n",
+    )
+    .unwrap();
+    sim.write_file(&root, "etc/os-release", "ID=x\nPRETTY_NAME=\"Debian 13\"\n")
+        .unwrap();
+    machine
+}
+
+/// All datasets and snapshots below the beroot, with their own properties.
+fn picture(machine: &Machine) -> Vec<String> {
+    let root = dataset("rpool/ROOT");
+    let properties = machine.sim.properties(&root).unwrap();
+    let tree = machine.sim.tree(&[root], true).unwrap();
+    tree.iter()
+        .flat_map(|dataset| {
+            let own = properties.get(&dataset.name);
+            let snapshots = dataset.snapshots.iter().map(|it| it.name.to_string());
+            std::iter::once(format!("{} {own:?}", dataset.name)).chain(snapshots)
+        })
+        .collect()
+}
+
+#[test]
+fn an_environment_travels_as_a_file() {
+    let mut transcript = Transcript::on(furnished());
+    transcript
+        .run("describe debian 'the first'")
+        .run("export -n -o SCRATCH/a")
+        .run("export -o SCRATCH/a")
+        .run("export --info SCRATCH/a")
+        .run("import -n copy -i SCRATCH/a")
+        .run("import copy -i SCRATCH/a")
+        .run("import copy -i SCRATCH/a")
+        .run("import -i SCRATCH/a")
+        .run("list -a")
+        .note("Its properties, and the names in its files, are its own.");
+    let sim = transcript.machine.sim.clone();
+    let fstab = sim.read_file("rpool/ROOT/copy", "etc/fstab").unwrap();
+    assert_eq!(
+        String::from_utf8(fstab.unwrap()).unwrap(),
+        "rpool/ROOT/copy/var/log /var/log zfs - 0 0\n"
+    );
+    let set = sim.properties(&dataset("rpool/ROOT/copy")).unwrap();
+    let of = |name: &str| -> Vec<String> {
+        let own = set[&dataset(name)].iter();
+        own.map(|it| format!("{}={}", it.name, it.value)).collect()
+    };
+    assert_eq!(
+        of("rpool/ROOT/copy"),
+        [
+            "canmount=noauto",
+            "com.example:note=a b",
+            "compression=zstd",
+            "mountpoint=/",
+            "org.beadm-rs:description=the first",
+        ]
+    );
+    assert_eq!(
+        of("rpool/ROOT/copy/var/log"),
+        ["canmount=noauto", "setuid=off"]
+    );
+    transcript
+        .run("--json export copy -o SCRATCH/a")
+        .run("-y export copy --compress none -o SCRATCH/a")
+        .run("--json import --info -i SCRATCH/a")
+        .run("--json import other -i SCRATCH/a")
+        .run("activate copy")
+        .reboot()
+        .run("list")
+        .is("archive");
+}
+
+#[test]
+fn a_difference_travels_too() {
+    Transcript::on(furnished())
+        .run("snapshot debian@one")
+        .run("export debian@one -o SCRATCH/one")
+        .run("import base -i SCRATCH/one")
+        .run("export debian --since one -o SCRATCH/two")
+        .run("export --info SCRATCH/two")
+        .run("import two -i SCRATCH/two")
+        .run("list -a")
+        .run("create -e debian three")
+        .run("export three --since debian -o SCRATCH/three")
+        .run("export three --since debian@one -o SCRATCH/four")
+        .run("export three --since none -o SCRATCH/none")
+        .run("export three --since base@none -o SCRATCH/none")
+        .run("create --empty empty")
+        .run("export empty --since debian -o SCRATCH/none")
+        .run("-y destroy two")
+        .run("-y destroy base")
+        .run("-y destroy debian@one")
+        .run("import two -i SCRATCH/two")
+        .is("archive-since");
+}
+
+#[test]
+fn what_cannot_be_exported_or_imported_is_told_before() {
+    let mut transcript = Transcript::on(furnished());
+    transcript
+        .run("export none -o SCRATCH/a")
+        .run("export debian@none -o SCRATCH/a")
+        .run("export 'a b' -o SCRATCH/a")
+        .run("--json export")
+        .run("export -o SCRATCH")
+        .run("export -o SCRATCH/none/a")
+        .run("export --info SCRATCH/none")
+        .run("export --info SCRATCH")
+        .run("import -i SCRATCH/none")
+        .run("export -o SCRATCH/a")
+        .run("export -o SCRATCH/a")
+        .run("import debian -i SCRATCH/a")
+        .run("import 'a b' -i SCRATCH/a")
+        .run("import --info one -i SCRATCH/a")
+        .run("export --compress gzip -o SCRATCH/b");
+    let scratch = transcript.machine.scratch.clone();
+    std::fs::write(scratch.join("text"), "some text or other\n").unwrap();
+    std::fs::write(scratch.join("nothing"), "").unwrap();
+    transcript
+        .run("import one -i SCRATCH/text")
+        .run("import one -i SCRATCH/nothing")
+        .run("list")
+        .is("archive-refused");
+}
+
+#[test]
+fn what_is_damaged_leaves_nothing_behind() {
+    let mut transcript = Transcript::on(furnished());
+    transcript.silently("snapshot debian@one");
+    let before = picture(&transcript.machine);
+    transcript.run("export debian@one -o SCRATCH/a");
+    let scratch = transcript.machine.scratch.clone();
+    let whole = std::fs::read(scratch.join("a")).unwrap();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(scratch.join(name), bytes).unwrap();
+    write("cut", &whole[..whole.len() - 1]);
+    write("short", &whole[..whole.len() / 2]);
+    let mut flipped = whole.clone();
+    let at = flipped.len() / 2;
+    flipped[at] ^= 1;
+    write("flipped", &flipped);
+    write("more", &[&whole[..], b"x"].concat());
+    for name in ["cut", "short", "flipped", "more"] {
+        transcript.run(&format!("import new -i SCRATCH/{name}"));
+        assert_eq!(picture(&transcript.machine), before, "{name}");
+    }
+    transcript
+        .note("To be gone on with, what arrived whole stays.")
+        .run("import --resume new -i SCRATCH/cut")
+        .run("list")
+        .run("import -n --resume new -i SCRATCH/a")
+        .run("import --resume new -i SCRATCH/a")
+        .run("list")
+        .is("archive-damaged");
+}
+
+/// `import new`, and the machine stops after so many changes; whether it did.
+fn import_stops(machine: &Machine, archive: &[u8], resume: bool, changes: u64) -> bool {
+    let host = Host::of_simulation(machine.sim.clone(), None);
+    let input = Input::open(Box::new(Cursor::new(archive.to_vec()))).unwrap();
+    let request = import::Request {
+        name: Some("new".parse().unwrap()),
+        offer: input.offer().clone(),
+        resume,
+    };
+    let survey = Survey::take(&host, Scope::Change).unwrap();
+    let facts = import::Facts {
+        architecture: "x86_64".to_owned(),
+        ..import::Facts::default()
+    };
+    let plan = import::plan(&survey, &request, &facts).unwrap();
+    let mut freight = Freight {
+        input: Some(input),
+        ..Freight::default()
+    };
+    machine.sim.fail_after(changes);
+    let never = AtomicBool::new(false);
+    let done: Result<(), Failure> = execute_with(&host, &plan, &Quiet, &never, &mut freight);
+    machine.sim.resume();
+    done.is_err()
+}
+
+#[test]
+fn a_machine_that_stops_anywhere_in_an_import_has_it_whole_or_not_at_all() {
+    let machine = furnished();
+    let run = |line: &[&str]| {
+        let mut command = program();
+        command.arg("--sim").arg(machine.directory()).args(line);
+        command.output().unwrap()
+    };
+    let archive = run(&["export"]).stdout;
+    let before = picture(&machine);
+    for resume in [false, true] {
+        let mut changes = 0;
+        let mut whole = 0;
+        while import_stops(&machine, &archive, resume, changes) {
+            let survey = Survey::around(
+                &Host::of_simulation(machine.sim.clone(), None),
+                &Around::default(),
+            )
+            .unwrap();
+            let named = survey.datasets.contains_key(&dataset("rpool/ROOT/new"));
+            assert!(run(&["recover"]).status.success());
+            let after = picture(&machine);
+            if named {
+                whole += 1;
+                assert!(
+                    after
+                        .iter()
+                        .any(|it| it.starts_with("rpool/ROOT/new/var/log "))
+                );
+                let tidy =
+                    |it: &String| !it.contains("org.beadm-rs:op") && !it.contains("@beadm-rs");
+                assert!(after.iter().all(tidy), "{after:#?}");
+                assert!(run(&["-y", "destroy", "new"]).status.success());
+            } else if resume && after != before {
+                let staged = |it: &&String| it.starts_with("rpool/ROOT/beadm-rs.import.");
+                let others: Vec<&String> = after.iter().filter(|it| !staged(it)).collect();
+                assert_eq!(others, before.iter().collect::<Vec<_>>());
+                assert!(!import_stops(&machine, &archive, true, 1000));
+                assert!(run(&["-y", "destroy", "new"]).status.success());
+            }
+            assert_eq!(picture(&machine), before, "after {changes} changes");
+            changes += 1;
+        }
+        assert!(whole > 0 && changes > 5, "{changes} changes");
+        assert!(run(&["-y", "destroy", "new"]).status.success());
+        assert_eq!(picture(&machine), before);
+    }
+}
+
+#[test]
+fn an_export_into_an_import_is_a_copy() {
+    let machine = furnished();
+    let mut export = program()
+        .arg("--sim")
+        .arg(machine.directory())
+        .arg("export")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let import = program()
+        .arg("--sim")
+        .arg(machine.directory())
+        .args(["import", "copy"])
+        .stdin(export.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    let export = export.wait_with_output().unwrap();
+    assert!(export.status.success(), "{export:?}");
+    assert!(import.status.success(), "{import:?}");
+    let copied = picture(&machine);
+    assert!(
+        copied
+            .iter()
+            .any(|it| it.starts_with("rpool/ROOT/copy/var/log "))
+    );
+    assert!(copied.iter().all(|it| !it.contains('@')), "{copied:#?}");
+}
+
+#[test]
+fn who_reads_an_export_and_goes_away_is_told_of() {
+    let machine = furnished();
+    let before = picture(&machine);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = program()
+        .arg("--sim")
+        .arg(machine.directory())
+        .arg("export")
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!(
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap().as_str()
+        ),
+        (
+            Some(1),
+            "beadm-rs: the output: Broken pipe (os error 32)\n  \
+             state: what was changed was undone\n"
+        )
+    );
+    assert_eq!(picture(&machine), before);
+}
