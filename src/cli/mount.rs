@@ -184,6 +184,26 @@ pub(super) fn mounted(
     Ok(on)
 }
 
+/// The same with what all environments have in common shown in it.
+///
+/// # Errors
+/// Why it is not mounted; nothing of it is then.
+pub(super) fn mounted_with_shared(
+    context: &Context,
+    name: &BeName,
+    directory: Option<&Utf8Path>,
+    readonly: bool,
+) -> Result<Utf8PathBuf, Trouble> {
+    let on = mounted(context, name, directory, false)?;
+    let survey = Survey::take(&context.host, Scope::Names)?;
+    let shown = mount::show_shared(&context.host, &survey, &on, readonly);
+    if let Err(cause) = shown {
+        unmounted(context, name, true)?;
+        return Err(Trouble::from(cause).state("nothing of it is mounted"));
+    }
+    Ok(on)
+}
+
 /// Mounts what belongs to the running environment and is not mounted. What
 /// cannot be is told; a mount that fails is an error after the others were tried.
 fn running(context: &Context, survey: &Survey) -> anyhow::Result<()> {
@@ -275,7 +295,7 @@ fn given(directory: &Utf8Path) -> Result<Utf8PathBuf, Trouble> {
         Trouble::new(FAILED, format!("{directory}: {error}")).why(Why::Directory)
     };
     if !directory.exists() {
-        std::fs::create_dir(directory).map_err(told)?;
+        std::fs::create_dir_all(directory).map_err(told)?;
     }
     let directory = directory.canonicalize_utf8().map_err(told)?;
     let mut entries = directory.read_dir_utf8().map_err(told)?;
@@ -313,6 +333,7 @@ pub(super) fn unmounted(context: &Context, name: &BeName, force: bool) -> Result
     let _lock = context.lock()?;
     let survey = context.look(Scope::Names)?;
     let environment = unmountable(&survey, name)?;
+    mount::hide_shared(&context.host, &survey, &environment, force)?;
     unmount(context, &survey, &environment, force)
 }
 

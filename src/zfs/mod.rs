@@ -403,6 +403,17 @@ pub struct Transfer {
     pub raw: bool,
 }
 
+/// What the bytes are for that a dataset uses itself (zfsprops(7), `usedby*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UsedBy {
+    /// Its own contents, which its end would free if it had no snapshots.
+    pub dataset: u64,
+    /// Its snapshots.
+    pub snapshots: u64,
+    /// What is reserved for it and not used.
+    pub refreservation: u64,
+}
+
 /// Is told of bytes while a long transfer runs; says whether to go on.
 pub trait Meter: Sync {
     /// `bytes` more have gone through. `false` ends the transfer with
@@ -446,6 +457,43 @@ pub trait Zfs: Send + Sync {
                 .any(|root| dataset.name == *root || dataset.name.parent().as_ref() == Some(root))
         });
         Ok(datasets)
+    }
+
+    /// What the space of each file system directly below `root` is for.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn used_by(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, UsedBy>> {
+        let of = |dataset: Dataset| {
+            let used = UsedBy {
+                dataset: dataset.written,
+                snapshots: dataset.snapshots.iter().map(|it| it.written).sum(),
+                refreservation: 0,
+            };
+            (dataset.name, used)
+        };
+        let datasets = self.tree(std::slice::from_ref(root), true)?.into_iter();
+        let below = datasets.filter(|dataset| dataset.name.parent().as_ref() == Some(root));
+        Ok(below.map(of).collect())
+    }
+
+    /// Has the stream of a snapshot read by `take`: as `zfs send` without options writes
+    /// it, which every release receives. What `take` said is inside; where it said nothing,
+    /// the stream was whole.
+    ///
+    /// # Errors
+    /// What the sender said, where it ended before `take` did;
+    /// [`ErrorKind::Unsupported`] in a simulation.
+    fn send_plain(
+        &self,
+        snapshot: &SnapshotName,
+        _take: &mut dyn FnMut(&mut dyn std::io::Read) -> std::io::Result<()>,
+    ) -> Result<std::io::Result<()>> {
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("send {snapshot}"),
+            "this engine has no streams",
+        ))
     }
 
     /// The properties set or received on every file system at and below

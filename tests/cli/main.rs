@@ -15,6 +15,7 @@ mod asked;
 mod carried;
 mod changes;
 mod checks;
+mod dialects;
 mod diff;
 mod failback;
 mod grub;

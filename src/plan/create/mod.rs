@@ -70,6 +70,7 @@ pub fn source<'a>(
                 attempted,
                 "no boot environment is running here to make it from",
             )
+            .why(Why::NoEnvironment)
             .remedy(format!("name one with -e; there are: {}", survey.names()))
         }),
     }

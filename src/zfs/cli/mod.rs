@@ -23,7 +23,7 @@ use super::lzc::Library;
 use super::parse::{self, ParseError};
 use super::{
     CloneOf, Dataset, DatasetName, Error, ErrorKind, Meter, Pool, PoolName, Property, Result,
-    Setting, SnapshotName, SyncOp, Transfer, Zfs,
+    Setting, SnapshotName, SyncOp, Transfer, UsedBy, Zfs,
 };
 use crate::sys::command::{self, Finished};
 
@@ -359,5 +359,23 @@ impl Zfs for Cli {
 
     fn transfer(&self, transfer: &Transfer, meter: &dyn Meter) -> Result<()> {
         stream::carry(self, transfer, meter)
+    }
+
+    fn send_plain(
+        &self,
+        snapshot: &SnapshotName,
+        take: &mut dyn FnMut(&mut dyn std::io::Read) -> std::io::Result<()>,
+    ) -> Result<std::io::Result<()>> {
+        stream::send_plain(self, snapshot, take)
+    }
+
+    fn used_by(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, UsedBy>> {
+        let attempted = format!("list what the space below {root} is for");
+        let mut arguments = words(&["list", "-Hp", "-d", "1", "-t", "filesystem", "-o"]);
+        arguments.extend([parse::USED_BY_COLUMNS.to_owned(), root.to_string()]);
+        let mut used =
+            parse::used_by(&self.zfs(&attempted, &arguments)?).map_err(unexpected(&attempted))?;
+        used.remove(root);
+        Ok(used)
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 
-use super::super::{Error, ErrorKind, Meter, Result, Transfer};
+use super::super::{Error, ErrorKind, Meter, Result, SnapshotName, Transfer};
 use super::{Cli, options, said, words};
 use crate::sys::command::{self, Finished};
 
@@ -24,6 +24,30 @@ pub(super) fn carry(cli: &Cli, transfer: &Transfer, meter: &dyn Meter) -> Result
         return from_library(&library, transfer, receiver()?, meter);
     }
     from_command(cli, transfer, receiver()?, meter)
+}
+
+/// Has a stream read (`Zfs::send_plain`).
+pub(super) fn send_plain(
+    cli: &Cli,
+    snapshot: &SnapshotName,
+    take: &mut dyn FnMut(&mut dyn Read) -> std::io::Result<()>,
+) -> Result<std::io::Result<()>> {
+    let attempted = format!("send {snapshot}");
+    let failed = |error: std::io::Error| Error::new(ErrorKind::Other, &attempted, error);
+    let sending = words(&["send", snapshot.as_str()]);
+    let mut sender = command::spawn(&mut command::command(&cli.zfs, &sending)).map_err(failed)?;
+    let taken = match sender.stdout.take() {
+        Some(mut from) => take(&mut from),
+        None => Ok(()),
+    };
+    if taken.is_err() {
+        let _ = sender.kill();
+    }
+    let sent = command::finish(sender).map_err(failed)?;
+    if taken.is_ok() && !sent.status.success() {
+        return Err(said(&attempted, &sent));
+    }
+    Ok(taken)
 }
 
 /// What `zfs send` writes.
