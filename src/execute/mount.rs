@@ -245,8 +245,8 @@ pub fn unmount(
     Ok(root)
 }
 
-/// The mounts outside of all environments that are the running system's own: what these have
-/// in common, in the order they were mounted.
+/// The mounts of their pools outside of all environments: what these have in common, in the
+/// order they were mounted.
 fn shared(survey: &Survey) -> Vec<&Mount> {
     let beroots: Vec<&DatasetName> = std::iter::once(&survey.beroot)
         .chain(&survey.boot_roots)
@@ -255,9 +255,14 @@ fn shared(survey: &Survey) -> Vec<&Mount> {
         .own_mounts()
         .filter(|mount| beroots.iter().any(|root| mount.dataset.is_within(root)))
         .collect();
+    let is_theirs = |mount: &&Mount| {
+        let pool = mount.dataset.pool();
+        survey.own_pools().any(|own| own.name == pool)
+    };
     survey
         .own_mounts()
         .filter(|mount| !beroots.iter().any(|root| mount.dataset.is_within(root)))
+        .filter(is_theirs)
         // Not where it is shown in an environment that is mounted somewhere.
         .filter(|mount| {
             let elsewhere = |other: &&&Mount| other.directory != "/";

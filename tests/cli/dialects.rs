@@ -122,7 +122,7 @@ fn bectl_lists_what_there_is_in_its_columns() {
         .run("bectl list -H -C name -c used")
         .run("bectl list -c colour")
         .run("bectl mount zeta SCRATCH/zeta")
-        .run("bectl list")
+        .run("bectl list -H")
         .is("bectl-list");
 }
 
@@ -173,6 +173,28 @@ fn bectl_activates_for_good() {
         })
         .run("bectl activate new")
         .is("bectl-activate");
+}
+
+#[test]
+fn what_boots_once_is_set_shown_and_taken_back() {
+    let machine = Machine::with_one_pool();
+    std::fs::write(machine.directory().join("label.vendor"), "freebsd").unwrap();
+    let mut transcript = Transcript::on(machine);
+    assert!(transcript.silently("create new"));
+    assert!(transcript.silently("create other"));
+    transcript
+        .run("bectl activate -t new")
+        .run("bectl list -H")
+        .run("bectl destroy new")
+        .run("bectl activate -T")
+        .run("bectl list -H")
+        .run("beadm activate -t new")
+        .run("beadm list -H new")
+        .run("beadm activate -T other")
+        .run("beadm activate -T new")
+        .run("beadm create -t once")
+        .run("beadm list")
+        .is("dialect-once");
 }
 
 #[test]
@@ -499,7 +521,6 @@ fn beadm_lists_what_there_is_in_its_columns() {
         .run("beadm list -H -K date")
         .run("beadm list nobody")
         .run("beadm mount alpha SCRATCH/alpha")
-        .run("beadm list")
         .run("beadm list -H alpha")
         .is("beadm-list");
 }
@@ -679,7 +700,6 @@ fn the_module_of_ansible_finds_what_it_looks_for() {
     run(&["activate", "debian"]);
     run(&["activate", "debian"]);
     // absent; what was activated has the snapshot it was made of
-    run(&["destroy", "-F", "second@old"]);
     run(&["create", "third"]);
     run(&["destroy", "-F", "third"]);
     assert_eq!(seen(&machine, "third"), is(false, false, false));

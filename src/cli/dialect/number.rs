@@ -8,7 +8,7 @@ pub(super) fn nicenum(number: u64) -> String {
     let index = (number.checked_ilog2().unwrap_or(0) / 10) as usize;
     let unit = UNITS.get(index).copied().unwrap_or_default();
     let scale = 1_u64 << (10 * index);
-    if number % scale == 0 {
+    if number.is_multiple_of(scale) {
         return format!("{}{unit}", number / scale);
     }
     let value = number as f64 / scale as f64;

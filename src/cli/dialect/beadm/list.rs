@@ -100,7 +100,8 @@ pub(super) fn list(context: &Context, words: &[String]) -> Done {
     environments.sort_by_key(|environment| environment.name().to_owned());
     match key {
         Key::Name => {}
-        Key::Date => environments.sort_by_key(|environment| environment.root.creation),
+        // Seconds do not tell what was made after what.
+        Key::Date => environments.sort_by_key(|environment| environment.root.createtxg),
         Key::Space => environments.sort_by_key(|environment| environment.root.used),
     }
     if reverse {

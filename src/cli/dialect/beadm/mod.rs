@@ -87,18 +87,14 @@ fn spoken(global: Global, words: &[String]) -> Done {
     command(&context, words)
 }
 
-/// The options of a command, `-v` among them, which only says what is done: why something
-/// failed is always told.
+/// The options of a command. `-v` is there with all of them and changes nothing: it asks for
+/// what libbe says of a failure, and why something failed is always told.
 fn options<'a>(words: &'a [String], letters: &str) -> Result<Options<'a>, Stop> {
     let (name, rest) = match words.split_first() {
         Some((name, rest)) => (name.as_str(), rest),
         None => ("", words),
     };
-    let options = getopt::read(rest, letters).map_err(|bad| Stop::Usage(vec![bad.said(name)]))?;
-    if options.has('v') {
-        crate::cli::log(1);
-    }
-    Ok(options)
+    getopt::read(rest, letters).map_err(|bad| Stop::Usage(vec![bad.said(name)]))
 }
 
 fn usage() -> Stop {

@@ -120,7 +120,13 @@ fn take(context: &Context, name: &str, shallow: bool) -> Done {
         };
         takes::taken(context, &request)
     };
-    taken().map(|_| 0).map_err(code::no_snapshot)
+    taken().map(|_| 0).map_err(|trouble| {
+        let whole = match Survey::beroot(&context.host) {
+            Ok(beroot) if !name.contains('/') => format!("{beroot}/{name}"),
+            _ => name.to_owned(),
+        };
+        code::no_snapshot(trouble, &whole)
+    })
 }
 
 /// `destroy [-Fo] be`, `destroy be@snap`: never asks.

@@ -60,12 +60,15 @@ pub(super) fn not_unmounted(trouble: Trouble) -> Stop {
     })
 }
 
-/// The same where libbe does not tell apart why there is no snapshot (`be_snapshot`).
-pub(super) fn no_snapshot(trouble: Trouble) -> Stop {
-    failed_as(trouble, |why| match why {
-        Why::Exists => UNKNOWN_ERROR,
-        why => of(why),
-    })
+/// The same where libbe does not tell apart why there is no snapshot of that name, and
+/// libzfs does (`zfs_snapshot_nvl`).
+pub(super) fn no_snapshot(trouble: Trouble, name: &str) -> Stop {
+    if trouble.why != Why::Exists {
+        return failed(trouble);
+    }
+    let (code, words) = UNKNOWN_ERROR;
+    let said = format!("cannot create snapshot '{name}': dataset already exists");
+    Stop::Failed(code, vec![said, words.to_owned()], Some(trouble))
 }
 
 fn failed_as(trouble: Trouble, of: impl Fn(Why) -> (u8, &'static str)) -> Stop {

@@ -140,7 +140,8 @@ fn sort(
     environments.sort_by_key(|environment| environment.name().to_owned());
     match key {
         Key::Name => {}
-        Key::Creation => environments.sort_by_key(|environment| environment.root.creation),
+        // Seconds do not tell what was made after what.
+        Key::Creation => environments.sort_by_key(|environment| environment.root.createtxg),
         Key::Origin => environments.sort_by_key(|environment| {
             let origin = environment.root.origin.as_ref();
             origin.map(ToString::to_string)
