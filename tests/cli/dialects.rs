@@ -704,3 +704,99 @@ fn the_module_of_ansible_finds_what_it_looks_for() {
     run(&["destroy", "-F", "third"]);
     assert_eq!(seen(&machine, "third"), is(false, false, false));
 }
+
+#[test]
+fn beadm_takes_v_with_every_command() {
+    let mut transcript = Transcript::on(Machine::with_one_pool());
+    assert!(transcript.silently("create new"));
+    transcript
+        .run("beadm create -v new@now")
+        .run("beadm rename -v new newer")
+        .run("beadm rollback -v newer now")
+        .run("beadm mount -v newer SCRATCH/newer")
+        .run("beadm unmount -v newer")
+        .run("beadm destroy -Fsv newer")
+        .is("beadm-verbose");
+}
+
+#[test]
+fn beadm_copies_to_another_pool() {
+    let mut transcript = Transcript::on(Machine::with_boot_pool());
+    transcript
+        .run("beadm create -p tank -o compression=lz4 far")
+        .run("--script -r tank/ROOT list -a")
+        .run("beadm create -a -p tank further")
+        .is("beadm-pool");
+}
+
+/// The rows of tests/cli/dialects.md: the tool, its command, the option's letter, the tests.
+fn table() -> Vec<(
+    &'static str,
+    &'static str,
+    Option<char>,
+    Vec<(bool, &'static str)>,
+)> {
+    let text = include_str!("dialects.md");
+    let mut tool = "";
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("## ") {
+            tool = name;
+        }
+        let cells: Vec<_> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [command, option, tests] = cells[..] else {
+            continue;
+        };
+        if !tests.contains('`') {
+            continue;
+        }
+        let tests = tests.split(", ").map(|test| {
+            let real = test.strip_prefix("R ");
+            (real.is_some(), real.unwrap_or(test).trim_matches('`'))
+        });
+        let letter = option.trim_matches('`').strip_prefix('-');
+        let letter = letter.and_then(|letter| letter.chars().next());
+        rows.push((tool, command.trim_matches('`'), letter, tests.collect()));
+    }
+    rows
+}
+
+#[test]
+fn every_option_has_a_test_and_is_taken() {
+    let machine = Machine::with_one_pool();
+    let (here, real) = (
+        include_str!("dialects.rs"),
+        include_str!("../real/dialects.rs"),
+    );
+    let rows = table();
+    assert_eq!(rows.iter().filter(|row| row.0 == "bectl").count(), 33);
+    assert_eq!(rows.iter().filter(|row| row.0 == "beadm").count(), 36);
+    for (tool, command, letter, tests) in rows {
+        for (is_real, test) in tests {
+            let source = if is_real { real } else { here };
+            assert!(source.contains(&format!("fn {test}()")), "{test}");
+        }
+        let Some(letter) = letter.filter(|_| !command.is_empty()) else {
+            continue;
+        };
+        // A second word that is no option ends it before anything is done.
+        let said = |letter: char| {
+            let words = [command, &format!("-{letter}"), "-?"];
+            let output = named(tool, &machine).args(words).output().unwrap();
+            err(&output).lines().next().unwrap_or_default().to_owned()
+        };
+        let program = if tool == "bectl" { tool } else { command };
+        let taken = said(letter);
+        assert_ne!(
+            taken,
+            format!("{program}: illegal option -- {letter}"),
+            "{command}"
+        );
+        assert_eq!(said('z'), format!("{program}: illegal option -- z"));
+    }
+    let listed = named("bectl", &machine)
+        .args(["list", "-H"])
+        .output()
+        .unwrap();
+    assert_eq!(out(&listed).lines().count(), 1, "nothing was done");
+}

@@ -32,8 +32,8 @@ use crate::zfs::NameError;
 /// Speak the language of FreeBSD's bectl(8) or illumos' beadm(8)
 ///
 /// What follows is that tool's own command line, and its output, silence and exit codes are
-/// its own. This program under the name bectl or beadm does the same. DIALECTS in the
-/// manual page says what each of them does here, and what otherwise than there.
+/// its own. This program under the name bectl or beadm does the same. beadm-rs-dialects(7)
+/// says what each of them does here, and what otherwise than there.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {
