@@ -187,7 +187,17 @@ pub enum Command {
     Recover(recover::Args),
     Completions(completions::Args),
     Demo(demo::Args),
+    /// Be FreeBSD's bectl: all that follows is its command line
+    ///
+    /// Its output, silence and exit codes are that tool's, too. The same does this program
+    /// under the name bectl. beadm-rs-dialects(7) says what each command does here, and what
+    /// it does otherwise than there.
     Bectl(dialect::Args),
+    /// Be illumos' beadm: all that follows is its command line
+    ///
+    /// Its output, silence and exit codes are that tool's, too. The same does this program
+    /// under the name beadm. beadm-rs-dialects(7) says what each command does here, and what
+    /// it does otherwise than there.
     Beadm(dialect::Args),
 }
 

@@ -89,9 +89,15 @@ fn an_origin_is_there_to_go_only_where_there_is_one() {
 #[test]
 fn bectl_lists_what_there_is_in_its_columns() {
     let mut transcript = Transcript::on(Machine::with_one_pool());
-    assert!(transcript.silently("create zeta"));
-    assert!(transcript.silently("create --shallow alpha"));
-    assert!(transcript.silently("create alpha@by-hand"));
+    for line in [
+        "snapshot debian@one",
+        "snapshot debian@two",
+        "create -e debian@one zeta",
+        "create --shallow -e debian@two alpha",
+        "create alpha@by-hand",
+    ] {
+        assert!(transcript.silently(line), "{line}");
+    }
     transcript.then("Something is written into one.", |machine| {
         machine
             .sim

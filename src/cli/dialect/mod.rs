@@ -29,11 +29,7 @@ use crate::plan::{Why, create};
 use crate::survey::Survey;
 use crate::zfs::NameError;
 
-/// Speak the language of FreeBSD's bectl(8) or illumos' beadm(8)
-///
-/// What follows is that tool's own command line, and its output, silence and exit codes are
-/// its own. This program under the name bectl or beadm does the same. beadm-rs-dialects(7)
-/// says what each of them does here, and what otherwise than there.
+/// What follows the tool's name.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub struct Args {

@@ -97,12 +97,18 @@ pub(super) fn create(context: &Context, words: &[String]) -> Done {
             None => take(context, name),
         };
     }
+    let pool = options.value('p');
+    if let (Some(pool), true) = (pool, activate || once) {
+        let why = format!("what boots here is below one beroot, and that is not in pool {pool}");
+        let trouble = Trouble::refused(why).remedy("create it first, and have the loader boot it");
+        return Err(failed(vec![format!("Unable to create {name}.")], trouble));
+    }
     let created = || {
         let description = options.value('d').map(|text| {
             let checked = label::check_description(text).map(|()| text.to_owned());
             checked.map_err(Trouble::refused)
         });
-        let pool = options.value('p').map(str::parse);
+        let pool = pool.map(str::parse);
         let request = creating::Request {
             from: source(context, from)?,
             name: new_name(context, name)?,
