@@ -88,7 +88,8 @@ impl Container {
         }
         match &self.command {
             Some(words) => {
-                arguments.push("--".to_owned());
+                // Its output goes where this program's goes, and is what it wrote.
+                arguments.extend(["--console=autopipe", "--"].map(str::to_owned));
                 arguments.extend(words.iter().cloned());
             }
             None => arguments.extend(["--keep-unit", "--boot"].map(str::to_owned)),
@@ -130,7 +131,7 @@ mod tests {
                       --machine=new --hostname=host --directory=/mnt";
         assert_eq!(
             container.arguments().join(" "),
-            format!("{common} -- /bin/ls -l")
+            format!("{common} --console=autopipe -- /bin/ls -l")
         );
         container.command = None;
         container.private_network = true;

@@ -26,6 +26,23 @@ fn err(output: &Output) -> &str {
     str::from_utf8(&output.stderr).unwrap()
 }
 
+/// A command line that is not understood: the usage is the same each time, what comes before
+/// it is told.
+fn usage(transcript: &mut Transcript, line: &str, exit: i32, begins: &str) {
+    let output = program()
+        .arg("--sim")
+        .arg(transcript.machine.directory())
+        .args(line.split(' '))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(exit), "{line}");
+    assert_eq!(out(&output), "", "{line}");
+    let (said, _) = err(&output)
+        .split_once(begins)
+        .unwrap_or_else(|| panic!("{line}: {output:?}"));
+    transcript.note(&format!("$ {line}\n{}", said.trim_end()));
+}
+
 #[test]
 fn bectl_makes_and_ends_environments_silently() {
     let mut transcript = Transcript::on(Machine::with_one_pool());
@@ -268,18 +285,7 @@ fn bectl_says_how_it_is_typed() {
         "bectl ujail",
         "bectl unjail one two",
     ] {
-        // The usage is the same each time; what comes before it is told.
-        let output = program()
-            .arg("--sim")
-            .arg(transcript.machine.directory())
-            .args(line.split(' '))
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(64), "{line}");
-        assert_eq!(out(&output), "", "{line}");
-        let said = err(&output).split("Usage:\t").next().unwrap();
-        assert!(err(&output).contains("Usage:\tbectl {-h"), "{line}");
-        transcript.note(&format!("$ {line}\n{}", said.trim_end()));
+        usage(&mut transcript, line, 64, "Usage:\tbectl {-h");
     }
     transcript.is("bectl-usage");
 }
@@ -613,20 +619,7 @@ fn beadm_says_how_it_is_typed() {
         "beadm export",
         "beadm import -x one",
     ] {
-        let output = program()
-            .arg("--sim")
-            .arg(transcript.machine.directory())
-            .args(line.split(' '))
-            .output()
-            .unwrap();
-        assert_eq!(output.status.code(), Some(1), "{line}");
-        assert_eq!(out(&output), "", "{line}");
-        let said = err(&output).split("usage:\n").next().unwrap();
-        assert!(
-            err(&output).contains("usage:\n\tbeadm subcommand"),
-            "{line}"
-        );
-        transcript.note(&format!("$ {line}\n{}", said.trim_end()));
+        usage(&mut transcript, line, 1, "usage:\n\tbeadm subcommand");
     }
     transcript.is("beadm-usage");
 }
@@ -735,13 +728,17 @@ fn beadm_copies_to_another_pool() {
         .is("beadm-pool");
 }
 
-/// The rows of tests/cli/dialects.md: the tool, its command, the option's letter, the tests.
-fn table() -> Vec<(
-    &'static str,
-    &'static str,
-    Option<char>,
-    Vec<(bool, &'static str)>,
-)> {
+/// A row of tests/cli/dialects.md.
+struct Row {
+    tool: &'static str,
+    command: &'static str,
+    /// The option's letter.
+    letter: Option<char>,
+    /// The tests, and whether they are on real ZFS.
+    tests: Vec<(bool, &'static str)>,
+}
+
+fn table() -> Vec<Row> {
     let text = include_str!("dialects.md");
     let mut tool = "";
     let mut rows = Vec::new();
@@ -756,13 +753,19 @@ fn table() -> Vec<(
         if !tests.contains('`') {
             continue;
         }
-        let tests = tests.split(", ").map(|test| {
+        // The scenario is no function.
+        let tests = tests.split(", ").filter(|test| *test != "S").map(|test| {
             let real = test.strip_prefix("R ");
             (real.is_some(), real.unwrap_or(test).trim_matches('`'))
         });
         let letter = option.trim_matches('`').strip_prefix('-');
         let letter = letter.and_then(|letter| letter.chars().next());
-        rows.push((tool, command.trim_matches('`'), letter, tests.collect()));
+        rows.push(Row {
+            tool,
+            command: command.trim_matches('`'),
+            letter,
+            tests: tests.collect(),
+        });
     }
     rows
 }
@@ -775,9 +778,15 @@ fn every_option_has_a_test_and_is_taken() {
         include_str!("../real/dialects.rs"),
     );
     let rows = table();
-    assert_eq!(rows.iter().filter(|row| row.0 == "bectl").count(), 33);
-    assert_eq!(rows.iter().filter(|row| row.0 == "beadm").count(), 36);
-    for (tool, command, letter, tests) in rows {
+    assert_eq!(rows.iter().filter(|row| row.tool == "bectl").count(), 33);
+    assert_eq!(rows.iter().filter(|row| row.tool == "beadm").count(), 36);
+    for Row {
+        tool,
+        command,
+        letter,
+        tests,
+    } in rows
+    {
         for (is_real, test) in tests {
             let source = if is_real { real } else { here };
             assert!(source.contains(&format!("fn {test}()")), "{test}");

@@ -20,12 +20,14 @@ use std::path::Path;
 
 use clap::Parser as _;
 
-use super::context::{Context, Report, warn};
+use super::activate::switched;
+use super::context::{Context, warn};
 use super::error::{FAILED, Trouble};
 use super::interruption::Interruption;
-use super::{BeSnapshot, Cli, Command, Global, is_broken_pipe};
+use super::switch::Manner;
+use super::{BeSnapshot, Cli, Command, Global, is_broken_pipe, watched};
 use crate::be::{BeName, NewBeName};
-use crate::plan::{Why, create};
+use crate::plan::{Why, activate, create};
 use crate::survey::Survey;
 use crate::zfs::NameError;
 
@@ -223,13 +225,6 @@ fn context(global: Global, words: &[String]) -> Result<Context, Trouble> {
     })
 }
 
-/// What people should know of a change, on standard error.
-fn tell(report: &Report) {
-    for note in &report.plan.notes {
-        warn(note);
-    }
-}
-
 /// A name as a refusal: of something that is to be there, or of something new.
 fn misnamed(error: NameError, new: bool) -> Trouble {
     let why = match error {
@@ -284,4 +279,19 @@ fn source(context: &Context, text: Option<&str>) -> Result<create::From, Trouble
         environment,
         snapshot,
     })
+}
+
+/// Activates an environment, for good or for one boot: never on trial, and with the files.
+fn activated(context: &Context, name: &str, once: bool) -> Result<(), Trouble> {
+    let request = activate::Request {
+        name: environment(context, name)?,
+        once,
+        no_trial: true,
+    };
+    let switched = switched(context, &request, false, Manner::Stopping(None))
+        .map_err(|stopped| stopped.into_trouble(&request.name))?;
+    for note in &switched.report.plan.notes {
+        warn(note);
+    }
+    watched::settle(context).map(drop)
 }

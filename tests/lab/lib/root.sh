@@ -1,7 +1,7 @@
 # The guest's root: one Debian tree from which both guests are made. Sourced.
 # shellcheck shell=bash
 
-GUEST_PACKAGES=(systemd systemd-sysv udev dbus kmod procps less nano strace
+GUEST_PACKAGES=(systemd systemd-sysv systemd-container udev dbus kmod procps less nano strace
     zfsutils-linux zfs-initramfs dosfstools gdisk fdisk dmsetup e2fsprogs xz-utils zstd
     grub2-common grub-pc-bin grub-efi-amd64-bin systemd-boot-tools systemd-boot-efi efibootmgr binutils rsync)
 

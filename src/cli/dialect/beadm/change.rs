@@ -3,19 +3,17 @@
 use std::io::{self, BufRead as _, Write as _};
 
 use super::super::{
-    Done, Stop, environment, misnamed, new_name, say, snapshot, source, tell, whisper,
+    Done, Stop, activated, environment, misnamed, new_name, say, snapshot, source, whisper,
 };
 use super::{failed, failed_on, no_environment, no_snapshot, options, usage};
 use crate::cli::context::Context;
 use crate::cli::error::Trouble;
-use crate::cli::switch::Manner;
 use crate::cli::{
     BeSnapshot, activate as switches, create as creates, destroy as destroys, rename as renames,
-    rollback as goes_back, snapshot as takes, watched,
+    rollback as goes_back, snapshot as takes,
 };
 use crate::plan::{
-    Plan, Refusal, Why, activate as switching, create as creating, destroy as destroying, label,
-    rollback as going_back,
+    Plan, Refusal, Why, create as creating, destroy as destroying, label, rollback as going_back,
 };
 use crate::survey::{Scope, Survey};
 use crate::zfs::Setting;
@@ -41,18 +39,7 @@ fn not_activated(name: &str, trouble: Trouble) -> Stop {
 }
 
 fn switch(context: &Context, name: &str, once: bool) -> Done {
-    let activated = || {
-        let request = switching::Request {
-            name: environment(context, name)?,
-            once,
-            no_trial: true,
-        };
-        let switched = switches::switched(context, &request, false, Manner::Stopping(None))
-            .map_err(|stopped| stopped.into_trouble(&request.name))?;
-        tell(&switched.report);
-        watched::settle(context)
-    };
-    activated().map_err(|trouble| not_activated(name, trouble))?;
+    activated(context, name, once).map_err(|trouble| not_activated(name, trouble))?;
     say("Activated successfully").map(|()| 0)
 }
 

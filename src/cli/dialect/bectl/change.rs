@@ -2,14 +2,13 @@
 
 use std::cell::RefCell;
 
-use super::super::{Done, Stop, environment, new_name, say, snapshot, source, tell, whisper};
+use super::super::{Done, Stop, activated, environment, new_name, say, snapshot, source, whisper};
 use super::{code, named, options, wrong_number};
 use crate::cli::context::Context;
-use crate::cli::switch::Manner;
+use crate::cli::rename as renames;
 use crate::cli::{activate as switches, create as creates, destroy as destroys, snapshot as takes};
-use crate::cli::{rename as renames, watched};
 use crate::plan::snapshot as taking;
-use crate::plan::{Why, activate as switching, create as creating, destroy as destroying};
+use crate::plan::{Why, create as creating, destroy as destroying};
 use crate::survey::Survey;
 
 /// `activate [-t] be`, `activate -T [be]`.
@@ -28,20 +27,9 @@ pub(super) fn activate(context: &Context, words: &[String]) -> Done {
         [] | [_] if reset => return not_once(context),
         _ => return Err(wrong_number(words)),
     };
-    let activated = || {
-        let request = switching::Request {
-            name: environment(context, name)?,
-            once,
-            no_trial: true,
-        };
-        let switched = switches::switched(context, &request, false, Manner::Stopping(None))
-            .map_err(|stopped| stopped.into_trouble(&request.name))?;
-        tell(&switched.report);
-        watched::settle(context)
-    };
     let when = if once { " for next boot" } else { "" };
-    match activated() {
-        Ok(_) => say(&format!(
+    match activated(context, name, once) {
+        Ok(()) => say(&format!(
             "Successfully activated boot environment {name}{when}"
         ))
         .map(|()| 0),
