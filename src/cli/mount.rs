@@ -295,7 +295,7 @@ fn given(directory: &Utf8Path) -> Result<Utf8PathBuf, Trouble> {
         Trouble::new(FAILED, format!("{directory}: {error}")).why(Why::Directory)
     };
     if !directory.exists() {
-        std::fs::create_dir_all(directory).map_err(told)?;
+        std::fs::create_dir(directory).map_err(told)?;
     }
     let directory = directory.canonicalize_utf8().map_err(told)?;
     let mut entries = directory.read_dir_utf8().map_err(told)?;

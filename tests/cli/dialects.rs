@@ -165,11 +165,13 @@ fn bectl_mounts_deep_and_unmounts() {
         .run("bectl unmount nobody")
         .run("bectl mount nobody")
         .run("bectl mount nobody SCRATCH")
+        .run("bectl mount nobody SCRATCH/not/made")
         .run("bectl mount new SCRATCH")
         .run("bectl mount new SCRATCH/mnt")
         .run("bectl destroy -F new")
         .run("bectl list -H")
         .is("bectl-mount");
+    assert!(!transcript.machine.scratch.join("not").exists());
 }
 
 #[test]

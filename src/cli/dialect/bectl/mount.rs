@@ -1,10 +1,11 @@
 //! `mount` and `unmount`.
 
-use camino::Utf8Path;
+use camino::{Utf8Path, Utf8PathBuf};
 
 use super::super::{Done, Stop, environment, say};
 use super::{code, miscounted, named, options, wrong_number};
 use crate::cli::context::Context;
+use crate::cli::error::{FAILED, Trouble};
 use crate::cli::mount as mounts;
 use crate::plan::Why;
 use crate::survey::Survey;
@@ -17,8 +18,15 @@ pub(super) fn mount(context: &Context, words: &[String]) -> Done {
         [] => return Err(miscounted(words, "missing argument(s)")),
         _ => return Err(miscounted(words, "too many arguments")),
     };
-    let mounted = environment(context, name)
-        .and_then(|name| mounts::mounted(context, &name, directory, false));
+    let mounted = environment(context, name).and_then(|name| {
+        let made = directory.map_or_else(|| Ok(Vec::new()), way_to)?;
+        mounts::mounted(context, &name, directory, false).inspect_err(|_| {
+            for directory in made.iter().rev() {
+                // Never more than an empty directory.
+                let _ = std::fs::remove_dir(directory);
+            }
+        })
+    });
     match mounted {
         Ok(directory) => say(directory.as_str()).map(|()| 0),
         Err(trouble) => Err(code::failed(trouble).then(match directory {
@@ -26,6 +34,20 @@ pub(super) fn mount(context: &Context, words: &[String]) -> Done {
             None => format!("Failed to mount bootenv {name} at temporary path"),
         })),
     }
+}
+
+/// Makes the directories on the way to one, as libzfs does before it mounts; those made.
+fn way_to(directory: &Utf8Path) -> Result<Vec<Utf8PathBuf>, Trouble> {
+    let missing = |above: &&Utf8Path| !above.as_str().is_empty() && !above.exists();
+    let above = directory.ancestors().skip(1).take_while(missing);
+    let mut made: Vec<_> = above.map(Utf8Path::to_owned).collect();
+    made.reverse();
+    for directory in &made {
+        std::fs::create_dir(directory).map_err(|error| {
+            Trouble::new(FAILED, format!("{directory}: {error}")).why(Why::Directory)
+        })?;
+    }
+    Ok(made)
 }
 
 /// `unmount [-f] be`: done where it is not mounted, as there.
