@@ -40,6 +40,7 @@ FILES = \
 	0755:$(WATCH):$(LIBDIR)/watch \
 	0644:man/beadm-rs.8:$(MANDIR)/man8/beadm-rs.8 \
 	0644:man/beadm-rs-synclist.5:$(MANDIR)/man5/beadm-rs-synclist.5 \
+	0644:man/beadm-rs-dialects.7:$(MANDIR)/man7/beadm-rs-dialects.7 \
 	0644:dist/synclist:$(DOCDIR)/synclist \
 	0644:completions/beadm-rs.bash:$(BASHCOMPDIR)/beadm-rs \
 	0644:completions/_beadm-rs:$(ZSHCOMPDIR)/_beadm-rs \

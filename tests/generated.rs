@@ -468,20 +468,23 @@ fn every_command_is_in_the_manual_and_in_the_readme() {
 }
 
 #[test]
-fn the_manual_page_has_no_errors() {
-    let started = Process::new("mandoc")
-        .args(["-T", "lint", "-W", "warning"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let Ok(mut mandoc) = started else {
-        // Not installed: whoever changes the page has it (CONTRIBUTING.md).
-        return;
-    };
-    let mut input = mandoc.stdin.take().unwrap();
-    input.write_all(manual().as_bytes()).unwrap();
-    drop(input);
-    let linted = mandoc.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&linted.stdout).into_owned();
-    assert!(linted.status.success(), "mandoc -T lint: {said}");
+fn the_manual_pages_have_no_errors() {
+    let dialects = fs::read_to_string(in_tree("man/beadm-rs-dialects.7")).unwrap();
+    for page in [manual(), dialects] {
+        let started = Process::new("mandoc")
+            .args(["-T", "lint", "-W", "warning"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let Ok(mut mandoc) = started else {
+            // Not installed: whoever changes the pages has it (CONTRIBUTING.md).
+            return;
+        };
+        let mut input = mandoc.stdin.take().unwrap();
+        input.write_all(page.as_bytes()).unwrap();
+        drop(input);
+        let linted = mandoc.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&linted.stdout).into_owned();
+        assert!(linted.status.success(), "mandoc -T lint: {said}");
+    }
 }

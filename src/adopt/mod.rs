@@ -113,11 +113,7 @@ impl Adoption {
 }
 
 fn refused(reason: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-    Refusal {
-        attempted: ATTEMPTED.to_owned(),
-        reason: reason.into(),
-        remedy: Some(remedy.into()),
-    }
+    Refusal::new(ATTEMPTED, reason.into()).remedy(remedy.into())
 }
 
 impl Look {

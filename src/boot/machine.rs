@@ -124,7 +124,7 @@ impl Machine {
                 let request = destroy::Request {
                     name: name.parse().unwrap(),
                     force: false,
-                    keep_origin: false,
+                    origins: destroy::Origins::Own,
                 };
                 destroy::plan(&survey, loader, &request)
             }

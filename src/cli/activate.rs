@@ -8,7 +8,7 @@ use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
 use super::completions::environments;
-use super::context::Context;
+use super::context::{Context, Report};
 use super::error::Trouble;
 use super::switch::{self, Deed, Manner, Stopped, Switched};
 use super::sync::ask::{self, Conflicts};
@@ -122,9 +122,7 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
     if args.not_once {
         let survey = context.look(crate::survey::Scope::Names)?;
         if survey.boot.once.is_some() {
-            return context.change_and_report("activate", &Around::default(), |survey| {
-                provisional::plan_not_once(survey, context.host.loader.as_ref())
-            });
+            return context.report("activate", &not_once(context)?);
         }
         let outcome = "nothing is set to boot once; nothing changed";
         if context.json {
@@ -153,6 +151,17 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         context.warn(watched::ENDED);
     }
     Ok(())
+}
+
+/// Takes back what was set to boot once.
+pub(super) fn not_once(context: &Context) -> Result<Report, Trouble> {
+    let look = |host: &Host| Ok(Survey::around(host, &Around::default())?);
+    let loader = context.host.loader.as_ref();
+    context.change(
+        look,
+        |survey| provisional::plan_not_once(survey, loader),
+        |_| None,
+    )
 }
 
 /// Activates an environment.

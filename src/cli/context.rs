@@ -187,6 +187,7 @@ impl Context {
             return Ok(());
         }
         Err(Trouble::refused(format!("only root can {}", self.purpose))
+            .why(plan::Why::Permission)
             .remedy("run it as root; 'beadm-rs demo' works without"))
     }
 

@@ -8,11 +8,13 @@ use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
 use super::share;
+use super::snapshot::taken;
 use super::switch::{self, Manner, Stopped, Switched};
 use super::sync::ask::{self, Conflicts};
 use crate::be::{BeName, NewBeName};
+use crate::host::Host;
 use crate::plan::activate;
-use crate::plan::{create, snapshot};
+use crate::plan::create;
 use crate::survey::{Around, Survey};
 use crate::zfs::{PoolName, Setting};
 
@@ -126,13 +128,8 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
     ask::is_possible(args.conflicts)?;
     let name = match args.name {
         Target::Snapshot(target) => {
-            let request = snapshot::Request {
-                environment: Some(target.environment),
-                snapshot: Some(target.snapshot),
-            };
-            let around = Around::one_or_running(request.environment.as_ref());
-            return context
-                .change_and_report("create", &around, |survey| snapshot::plan(survey, &request));
+            let report = taken(context, &target.into())?;
+            return context.report("create", &report);
         }
         Target::New(name) => name,
     };
@@ -159,33 +156,46 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         shallow: args.shallow,
     };
     if args.empty {
-        return context.change_and_report("create", &Around::default(), |survey| {
-            create::plan_empty(survey, &request)
-        });
+        return context.report("create", &emptied(context, &request)?);
     }
-    let around = Around {
-        properties: true,
-        ..Around::one_or_running(request.from.environment.as_ref())
-    };
-    let report = context.change(
-        |host| {
-            Ok(Survey::around(
-                host,
-                &elsewhere(context, &request, &around)?,
-            )?)
-        },
-        |survey| create::plan(survey, &request),
-        |_| None,
-    )?;
+    let report = made(context, &request)?;
     context.report("create", &report)?;
-    // A clone of what runs has its layout.
-    if report.done && request.from.environment.is_some() {
-        share::follow(context, request.name.name());
-    }
+    follow(context, &request, &report);
     if args.activate {
         activate_it(context, &request, args.conflicts, &report)?;
     }
     Ok(())
+}
+
+/// Makes an empty environment.
+pub(super) fn emptied(context: &Context, request: &create::Request) -> Result<Report, Trouble> {
+    let look = |host: &Host| Ok(Survey::around(host, &Around::default())?);
+    context.change(look, |survey| create::plan_empty(survey, request), |_| None)
+}
+
+/// Makes an environment; [`follow`] comes after it.
+pub(super) fn made(context: &Context, request: &create::Request) -> Result<Report, Trouble> {
+    let around = Around {
+        properties: true,
+        ..Around::one_or_running(request.from.environment.as_ref())
+    };
+    context.change(
+        |host| {
+            Ok(Survey::around(
+                host,
+                &elsewhere(context, request, &around)?,
+            )?)
+        },
+        |survey| create::plan(survey, request),
+        |_| None,
+    )
+}
+
+/// Gives it the layout of what is shared. A clone of what runs has that.
+pub(super) fn follow(context: &Context, request: &create::Request, report: &Report) {
+    if report.done && request.from.environment.is_some() {
+        share::follow(context, request.name.name());
+    }
 }
 
 /// With another pool, what is there has to be looked at too.

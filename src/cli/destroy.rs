@@ -8,7 +8,7 @@ use super::completions::environments;
 use super::context::{Context, Report};
 use super::error::Trouble;
 use crate::be::BeName;
-use crate::plan::{destroy, snapshot};
+use crate::plan::{Plan, Refusal, destroy, snapshot};
 use crate::survey::{Around, Scope, Survey};
 
 /// An environment, or a snapshot of one.
@@ -93,29 +93,48 @@ fn destroyed(context: &Context, args: &Args, target: &Target) -> Result<Report, 
             let request = destroy::Request {
                 name: name.clone(),
                 force: args.force,
-                keep_origin: args.keep_origin,
+                origins: match args.keep_origin {
+                    true => destroy::Origins::Keep,
+                    false => destroy::Origins::Own,
+                },
             };
-            context.change(
-                |host| {
-                    let survey = Survey::around(host, &Around::one(name))?;
-                    Ok(match destroy::has_lone_halves(&survey, name) {
-                        true => Survey::take(host, Scope::Change)?,
-                        false => survey,
-                    })
-                },
-                |survey| {
-                    let host = &context.host;
-                    let plan = destroy::plan(survey, host.loader.as_ref(), &request)?;
-                    grub_is_elsewhere(host, survey, name, &format!("destroy {name}"))?;
-                    Ok(plan)
-                },
-                |_| Some(format!("destroy {name} for good")),
-            )
+            environment(context, &request, |_, _| Ok(()))
         }
-        Target::Snapshot(target) => context.change(
-            |host| Ok(Survey::around(host, &Around::one(&target.environment))?),
-            |survey| snapshot::plan_destroy(survey, &target.environment, &target.snapshot),
-            |_| Some(format!("destroy {target} for good")),
-        ),
+        Target::Snapshot(target) => snapshot(context, target),
     }
+}
+
+/// Destroys an environment; `may` can refuse what the plan comes to.
+pub(super) fn environment(
+    context: &Context,
+    request: &destroy::Request,
+    may: impl Fn(&Survey, &Plan) -> Result<(), Refusal>,
+) -> Result<Report, Trouble> {
+    let name = &request.name;
+    context.change(
+        |host| {
+            let survey = Survey::around(host, &Around::one(name))?;
+            Ok(match destroy::has_lone_halves(&survey, name) {
+                true => Survey::take(host, Scope::Change)?,
+                false => survey,
+            })
+        },
+        |survey| {
+            let host = &context.host;
+            let plan = destroy::plan(survey, host.loader.as_ref(), request)?;
+            grub_is_elsewhere(host, survey, name, &format!("destroy {name}"))?;
+            may(survey, &plan)?;
+            Ok(plan)
+        },
+        |_| Some(format!("destroy {name} for good")),
+    )
+}
+
+/// Destroys a snapshot of an environment.
+pub(super) fn snapshot(context: &Context, target: &BeSnapshot) -> Result<Report, Trouble> {
+    context.change(
+        |host| Ok(Survey::around(host, &Around::one(&target.environment))?),
+        |survey| snapshot::plan_destroy(survey, &target.environment, &target.snapshot),
+        |_| Some(format!("destroy {target} for good")),
+    )
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::execute::{Cause, Failure};
 use crate::os::inside::NotRun;
-use crate::plan::Refusal;
+use crate::plan::{Refusal, Why};
 use crate::share::find::FindError;
 use crate::survey::SurveyError;
 use crate::zfs::ErrorKind;
@@ -45,6 +45,8 @@ pub struct Trouble {
     pub state: Option<String>,
     /// What to do now.
     pub remedy: Option<String>,
+    /// What kind of reason it is.
+    pub why: Why,
 }
 
 impl Trouble {
@@ -55,12 +57,20 @@ impl Trouble {
             message: message.to_string(),
             state: None,
             remedy: None,
+            why: Why::Other,
         }
     }
 
     /// A refusal: nothing was changed.
     pub fn refused(message: impl fmt::Display) -> Self {
         Self::new(REFUSED, message).state("nothing was changed")
+    }
+
+    /// The same with what kind of reason it is.
+    #[must_use]
+    pub fn why(mut self, why: Why) -> Self {
+        self.why = why;
+        self
     }
 
     /// The same with what to do.
@@ -109,7 +119,7 @@ impl std::error::Error for Trouble {}
 
 impl From<Refusal> for Trouble {
     fn from(refusal: Refusal) -> Self {
-        let trouble = Self::refused(&refusal);
+        let trouble = Self::refused(&refusal).why(refusal.why);
         Self {
             remedy: refusal.remedy,
             ..trouble
@@ -125,7 +135,7 @@ impl From<crate::config::ConfigError> for Trouble {
 
 impl From<crate::zfs::Error> for Trouble {
     fn from(error: crate::zfs::Error) -> Self {
-        let trouble = Self::new(exit_of(error.kind), &error);
+        let trouble = Self::new(exit_of(error.kind), &error).why(why_of(error.kind));
         match error.kind {
             ErrorKind::Missing => trouble.state("nothing was changed").remedy(
                 "install OpenZFS (Debian: zfsutils-linux) and load its module (modprobe zfs); \
@@ -148,13 +158,26 @@ fn exit_of(kind: ErrorKind) -> u8 {
     }
 }
 
+fn why_of(kind: ErrorKind) -> Why {
+    match kind {
+        ErrorKind::Exists => Why::Exists,
+        ErrorKind::Busy => Why::Busy,
+        ErrorKind::HasDependents => Why::HasClones,
+        ErrorKind::PermissionDenied => Why::Permission,
+        ErrorKind::Io => Why::Io,
+        ErrorKind::Missing => Why::NoSystem,
+        _ => Why::Other,
+    }
+}
+
 impl From<crate::os::Error> for Trouble {
     fn from(error: crate::os::Error) -> Self {
         match &error {
             crate::os::Error::Locked { .. } => Self::new(BUSY, &error)
+                .why(Why::Busy)
                 .state("nothing was changed")
                 .remedy("wait for it to end, and try again"),
-            crate::os::Error::Busy { .. } => Self::new(BUSY, &error),
+            crate::os::Error::Busy { .. } => Self::new(BUSY, &error).why(Why::Busy),
             crate::os::Error::Io { .. } | crate::os::Error::Unexpected { .. } => {
                 Self::new(FAILED, &error)
             }
@@ -184,9 +207,13 @@ impl From<SurveyError> for Trouble {
             SurveyError::Os(error) => error.into(),
             SurveyError::NoBeroot(_) | SurveyError::Ambiguous(_) | SurveyError::Pool(..) => {
                 let remedy = error.remedy();
+                let why = match error {
+                    SurveyError::Pool(..) => Why::Io,
+                    _ => Why::NoSystem,
+                };
                 Self {
                     remedy,
-                    ..Self::refused(error)
+                    ..Self::refused(error).why(why)
                 }
             }
         }

@@ -18,6 +18,7 @@ mod conflicts;
 mod create;
 mod demo;
 mod destroy;
+mod dialect;
 mod diff;
 mod editor;
 mod health;
@@ -189,6 +190,18 @@ pub enum Command {
     Recover(recover::Args),
     Completions(completions::Args),
     Demo(demo::Args),
+    /// Be FreeBSD's bectl: all that follows is its command line
+    ///
+    /// Its output, silence and exit codes are that tool's, too. The same does this program
+    /// under the name bectl. beadm-rs-dialects(7) says what each command does here, and what
+    /// it does otherwise than there.
+    Bectl(dialect::Args),
+    /// Be illumos' beadm: all that follows is its command line
+    ///
+    /// Its output, silence and exit codes are that tool's, too. The same does this program
+    /// under the name beadm. beadm-rs-dialects(7) says what each command does here, and what
+    /// it does otherwise than there.
+    Beadm(dialect::Args),
 }
 
 impl Command {
@@ -228,6 +241,8 @@ impl Command {
             Self::Recover(_) => "recover".to_owned(),
             Self::Completions(_) => "completions".to_owned(),
             Self::Demo(_) => "demo".to_owned(),
+            Self::Bectl(_) => "bectl".to_owned(),
+            Self::Beadm(_) => "beadm".to_owned(),
         }
     }
 }
@@ -289,6 +304,10 @@ pub fn main() -> ExitCode {
 
 /// Runs one command line; its exit code.
 pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(spoken) = dialect::spoken(&arguments) {
+        return spoken.run();
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -439,7 +458,10 @@ fn dispatch(cli: Cli) -> anyhow::Result<u8> {
         Command::PackageHook(args) => package_hook::run(&context, &args),
         Command::Prune(args) => prune::run(&context, &args),
         Command::Recover(_) => recover::run(&context),
-        Command::Completions(_) | Command::Demo(_) => Ok(()),
+        // Done above, and before the command line was read.
+        Command::Completions(_) | Command::Demo(_) | Command::Bectl(_) | Command::Beadm(_) => {
+            Ok(())
+        }
     }
     .map(|()| 0)
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use camino::Utf8PathBuf;
+use camino::{Utf8Path, Utf8PathBuf};
 use clap_complete::ArgValueCompleter;
 use serde_json::json;
 
@@ -12,7 +12,9 @@ use super::error::{BUSY, FAILED, Trouble};
 use super::{output, share};
 use crate::be::{BeName, BootEnvironment};
 use crate::execute::mount;
+use crate::os::{Lock, Mount};
 use crate::own;
+use crate::plan::Why;
 use crate::survey::{Scope, Survey};
 use crate::zfs::DatasetName;
 
@@ -65,6 +67,7 @@ pub(super) fn find<'a>(survey: &'a Survey, name: &BeName) -> Result<BootEnvironm
             "there is no boot environment '{name}' under {}",
             survey.beroot
         ))
+        .why(Why::NoEnvironment)
         .remedy(format!("there are: {}", survey.names()))
     })
 }
@@ -87,74 +90,118 @@ pub(super) fn keys_are_loaded(environment: &BootEnvironment<'_>) -> Result<(), T
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    let lock = if context.dry_run {
-        None
-    } else {
-        Some(context.lock()?)
-    };
-    let survey = context.look(Scope::Names)?;
     let Some(name) = &args.name else {
-        return running(context, &survey);
+        let _lock = held(context)?;
+        return running(context, &context.look(Scope::Names)?);
     };
-    let environment = find(&survey, name)?;
-    if let Some(directory) = environment.mounted_at() {
-        return Err(Trouble::refused(format!("{name} is mounted on {directory} already")).into());
-    }
-    keys_are_loaded(&environment)?;
-    let follow = || {
-        // It ends nothing that did not end.
-        if !args.read_only && survey.intent().is_none() {
-            share::follow_held(context, name);
-        }
-    };
+    let directory = args.directory.as_deref();
     if context.dry_run {
-        follow();
-        let shown = args
-            .directory
-            .clone()
-            .unwrap_or_else(|| Utf8PathBuf::from("DIR"));
-        let mounts = std::iter::once((environment.root.name.clone(), shown.clone())).chain(
-            mount::places(&survey, &environment)
-                .into_iter()
-                .map(|(dataset, below)| (dataset, shown.join(below))),
-        );
-        return print_mounts(context, "mount", mounts);
+        return plan(context, name, directory, args.read_only);
     }
-    let directory = match &args.directory {
-        Some(directory) => given(directory)?,
-        None => context
-            .host
-            .platform
-            .new_mount_directory(name.as_str())
-            .map_err(Trouble::from)?,
-    };
-    follow();
-    let mounted = mount::mount(
-        &context.host,
-        &survey,
-        &environment,
-        &directory,
-        args.read_only,
-    );
-    drop(lock);
-    if let Err(cause) = mounted {
-        if args.directory.is_none() {
-            // Nothing is mounted on it; only an empty directory goes.
-            let _ = std::fs::remove_dir(&directory);
-        }
-        return Err(Trouble::from(cause).into());
-    }
+    let directory = mounted(context, name, directory, args.read_only)?;
     let mut out = std::io::stdout().lock();
     if context.json {
-        output::json(
-            &mut out,
-            "mount",
-            json!({"name": name, "directory": directory}),
-        )?;
+        let content = json!({"name": name, "directory": directory});
+        output::json(&mut out, "mount", content)?;
     } else {
         writeln!(out, "{directory}")?;
     }
     Ok(())
+}
+
+/// The lock, but for a dry run.
+fn held(context: &Context) -> Result<Option<Lock>, Trouble> {
+    match context.dry_run {
+        true => Ok(None),
+        false => context.lock().map(Some),
+    }
+}
+
+/// Refuses what cannot be mounted now.
+fn mountable<'a>(survey: &'a Survey, name: &BeName) -> Result<BootEnvironment<'a>, Trouble> {
+    let environment = find(survey, name)?;
+    if let Some(directory) = environment.mounted_at() {
+        let trouble = Trouble::refused(format!("{name} is mounted on {directory} already"));
+        return Err(trouble.why(Why::Mounted));
+    }
+    keys_are_loaded(&environment)?;
+    Ok(environment)
+}
+
+/// Gives an environment that can be changed the layout of what is shared. It ends nothing
+/// that did not end.
+fn follow(context: &Context, survey: &Survey, name: &BeName, readonly: bool) {
+    if !readonly && survey.intent().is_none() {
+        share::follow_held(context, name);
+    }
+}
+
+/// What mounting it would do.
+fn plan(
+    context: &Context,
+    name: &BeName,
+    directory: Option<&Utf8Path>,
+    readonly: bool,
+) -> anyhow::Result<()> {
+    let survey = context.look(Scope::Names)?;
+    let environment = mountable(&survey, name)?;
+    follow(context, &survey, name, readonly);
+    let shown = directory.unwrap_or(Utf8Path::new("DIR")).to_owned();
+    let mounts = std::iter::once((environment.root.name.clone(), shown.clone())).chain(
+        mount::places(&survey, &environment)
+            .into_iter()
+            .map(|(dataset, below)| (dataset, shown.join(below))),
+    );
+    print_mounts(context, "mount", mounts)
+}
+
+/// Mounts an environment, on a new directory where none is given; says where.
+///
+/// # Errors
+/// Why it is not mounted; nothing of it is then.
+pub(super) fn mounted(
+    context: &Context,
+    name: &BeName,
+    directory: Option<&Utf8Path>,
+    readonly: bool,
+) -> Result<Utf8PathBuf, Trouble> {
+    let _lock = context.lock()?;
+    let survey = context.look(Scope::Names)?;
+    let environment = mountable(&survey, name)?;
+    let on = match directory {
+        Some(directory) => given(directory)?,
+        None => context.host.platform.new_mount_directory(name.as_str())?,
+    };
+    follow(context, &survey, name, readonly);
+    let mounted = mount::mount(&context.host, &survey, &environment, &on, readonly);
+    if let Err(cause) = mounted {
+        if directory.is_none() {
+            // Nothing is mounted on it; only an empty directory goes.
+            let _ = std::fs::remove_dir(&on);
+        }
+        return Err(cause.into());
+    }
+    Ok(on)
+}
+
+/// The same with what all environments have in common shown in it.
+///
+/// # Errors
+/// Why it is not mounted; nothing of it is then.
+pub(super) fn mounted_with_shared(
+    context: &Context,
+    name: &BeName,
+    directory: Option<&Utf8Path>,
+    readonly: bool,
+) -> Result<Utf8PathBuf, Trouble> {
+    let on = mounted(context, name, directory, false)?;
+    let survey = Survey::take(&context.host, Scope::Names)?;
+    let shown = mount::show_shared(&context.host, &survey, &on, readonly);
+    if let Err(cause) = shown {
+        unmounted(context, name, true)?;
+        return Err(Trouble::from(cause).state("nothing of it is mounted"));
+    }
+    Ok(on)
 }
 
 /// Mounts what belongs to the running environment and is not mounted. What
@@ -243,8 +290,10 @@ fn print_mounts(
 }
 
 /// A directory the user named: absolute, made where it is not there, empty.
-fn given(directory: &Utf8PathBuf) -> Result<Utf8PathBuf, Trouble> {
-    let told = |error: std::io::Error| Trouble::new(FAILED, format!("{directory}: {error}"));
+fn given(directory: &Utf8Path) -> Result<Utf8PathBuf, Trouble> {
+    let told = |error: std::io::Error| {
+        Trouble::new(FAILED, format!("{directory}: {error}")).why(Why::Directory)
+    };
     if !directory.exists() {
         std::fs::create_dir(directory).map_err(told)?;
     }
@@ -253,51 +302,76 @@ fn given(directory: &Utf8PathBuf) -> Result<Utf8PathBuf, Trouble> {
     if entries.next().is_some() {
         return Err(Trouble::refused(format!(
             "{directory} is not empty, and what is in it would be hidden"
-        )));
+        ))
+        .why(Why::Busy));
     }
     Ok(directory)
 }
 
 pub(super) fn run_unmount(context: &Context, args: &UnmountArgs) -> anyhow::Result<()> {
-    let _lock = if context.dry_run {
-        None
-    } else {
-        Some(context.lock()?)
-    };
+    let _lock = held(context)?;
     let survey = context.look(Scope::Names)?;
-    let environment = find(&survey, &args.name)?;
-    if environment.is_running() {
-        return Err(Trouble::refused(format!("{} is the running environment", args.name)).into());
-    }
-    let mounts: Vec<_> = survey
-        .own_mounts()
-        .filter(|mount| {
-            environment
-                .everything()
-                .any(|dataset| dataset.name == mount.dataset)
-        })
-        .collect();
-    if mounts.is_empty() {
-        return Err(Trouble::refused(format!("{} is not mounted", args.name)).into());
-    }
+    let environment = unmountable(&survey, &args.name)?;
     if context.dry_run {
-        let mounts = mounts
-            .iter()
-            .rev()
-            .map(|mount| (mount.dataset.clone(), mount.directory.clone()));
+        let mounts = mounts(&survey, &environment).into_iter().rev();
+        let mounts = mounts.map(|mount| (mount.dataset.clone(), mount.directory.clone()));
         return print_mounts(context, "unmount", mounts);
     }
-    mount::unmount(&context.host, &survey, &environment, args.force).map_err(|cause| {
+    unmount(context, &survey, &environment, args.force)?;
+    if context.json {
+        let mut out = std::io::stdout().lock();
+        output::json(&mut out, "unmount", json!({"name": args.name}))?;
+    }
+    Ok(())
+}
+
+/// Unmounts an environment.
+///
+/// # Errors
+/// Why not.
+pub(super) fn unmounted(context: &Context, name: &BeName, force: bool) -> Result<(), Trouble> {
+    let _lock = context.lock()?;
+    let survey = context.look(Scope::Names)?;
+    let environment = unmountable(&survey, name)?;
+    mount::hide_shared(&context.host, &survey, &environment, force)?;
+    unmount(context, &survey, &environment, force)
+}
+
+/// The mounts of an environment here, in the order they were made.
+fn mounts<'a>(survey: &'a Survey, environment: &BootEnvironment<'_>) -> Vec<&'a Mount> {
+    let is_its = |mount: &&Mount| {
+        environment
+            .everything()
+            .any(|dataset| dataset.name == mount.dataset)
+    };
+    survey.own_mounts().filter(is_its).collect()
+}
+
+fn unmountable<'a>(survey: &'a Survey, name: &BeName) -> Result<BootEnvironment<'a>, Trouble> {
+    let environment = find(survey, name)?;
+    if environment.is_running() {
+        let trouble = Trouble::refused(format!("{name} is the running environment"));
+        return Err(trouble.why(Why::Protected));
+    }
+    if mounts(survey, &environment).is_empty() {
+        return Err(Trouble::refused(format!("{name} is not mounted")).why(Why::NotMounted));
+    }
+    Ok(environment)
+}
+
+fn unmount(
+    context: &Context,
+    survey: &Survey,
+    environment: &BootEnvironment<'_>,
+    force: bool,
+) -> Result<(), Trouble> {
+    let done = mount::unmount(&context.host, survey, environment, force);
+    done.map(drop).map_err(|cause| {
         let trouble = Trouble::from(cause);
         if trouble.exit == BUSY {
             trouble.remedy("end what uses it, or unmount -f")
         } else {
             trouble
         }
-    })?;
-    if context.json {
-        let mut out = std::io::stdout().lock();
-        output::json(&mut out, "unmount", json!({"name": args.name}))?;
-    }
-    Ok(())
+    })
 }

@@ -63,7 +63,7 @@ pub(super) fn carry_out(
         let request = destroy::Request {
             name: name.clone(),
             force: false,
-            keep_origin: false,
+            origins: destroy::Origins::Own,
         };
         let around = Around {
             running: true,

@@ -4,11 +4,13 @@ use clap_complete::ArgValueCompleter;
 
 use super::activate::grub_is_elsewhere;
 use super::completions::environments;
-use super::context::Context;
+use super::context::{Context, Report};
+use super::error::Trouble;
 use crate::be::{BeName, NewBeName};
 use crate::check;
+use crate::host::Host;
 use crate::plan::rename;
-use crate::survey::Around;
+use crate::survey::{Around, Survey};
 
 /// Rename a boot environment, also the running one
 ///
@@ -33,14 +35,26 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    context.change_and_report("rename", &Around::one(&args.old), |survey| {
+    let report = renamed(context, &args.old, &args.new, args.force)?;
+    context.report("rename", &report)
+}
+
+/// Renames an environment; with `force` also where the kernel was started with its name.
+pub(super) fn renamed(
+    context: &Context,
+    old: &BeName,
+    new: &NewBeName,
+    force: bool,
+) -> Result<Report, Trouble> {
+    let look = |host: &Host| Ok(Survey::around(host, &Around::one(old))?);
+    let plan = |survey: &Survey| {
         let facts = check::facts(&context.host, survey);
-        let plan = rename::plan(survey, context.host.loader.as_ref(), &args.old, &args.new)?;
-        let attempted = format!("rename {}", args.old);
-        grub_is_elsewhere(&context.host, survey, &args.old, &attempted)?;
-        if !args.force {
-            rename::followed_by_loader(survey, &args.old, facts.root().as_ref())?;
+        let plan = rename::plan(survey, context.host.loader.as_ref(), old, new)?;
+        grub_is_elsewhere(&context.host, survey, old, &format!("rename {old}"))?;
+        if !force {
+            rename::followed_by_loader(survey, old, facts.root().as_ref())?;
         }
         Ok(plan)
-    })
+    };
+    context.change(look, plan, |_| None)
 }

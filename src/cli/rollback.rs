@@ -4,7 +4,8 @@ use clap_complete::ArgValueCompleter;
 
 use super::BeSnapshot;
 use super::completions::environments;
-use super::context::Context;
+use super::context::{Context, Report};
+use super::error::Trouble;
 use crate::plan::rollback;
 use crate::survey::{Around, Survey};
 
@@ -25,9 +26,18 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
         name: args.target.environment.clone(),
         snapshot: args.target.snapshot.clone(),
     };
-    let report = context.change(
+    let report = rolled_back(context, &request)?;
+    context.report("rollback", &report)
+}
+
+/// Puts an environment back.
+pub(super) fn rolled_back(
+    context: &Context,
+    request: &rollback::Request,
+) -> Result<Report, Trouble> {
+    context.change(
         |host| Ok(Survey::around(host, &Around::one(&request.name))?),
-        |survey| rollback::plan(survey, &request),
+        |survey| rollback::plan(survey, request),
         |plan| {
             let younger = match plan.notes.as_slice() {
                 [] => String::new(),
@@ -38,6 +48,5 @@ pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
                 request.name, request.snapshot
             ))
         },
-    )?;
-    context.report("rollback", &report)
+    )
 }

@@ -83,6 +83,22 @@ pub(super) fn prepare(context: &Context, name: &BeName) -> Result<Inside, Troubl
     Ok(run::plan(&context.host, &survey, name, context.dry_run)?)
 }
 
+/// The same for somebody else's command line: the exit code of the command, of root's shell
+/// where there are no words.
+///
+/// # Errors
+/// Why it did not run.
+pub(super) fn ended(context: &Context, name: BeName, words: Vec<OsString>) -> Result<u8, Trouble> {
+    let ended = execute(context, &Args { name, words })?;
+    for note in &ended.notes {
+        context.warn(note);
+    }
+    if let Some(text) = thrown_away(&ended.changes) {
+        context.warn(&text);
+    }
+    Ok(ended.status)
+}
+
 fn execute(context: &Context, args: &Args) -> Result<Ended, Trouble> {
     // Once it is mounted, ZFS itself keeps others from destroying it.
     let lock = std::sync::Mutex::new(Some(context.lock()?));

@@ -4,10 +4,12 @@ use clap_complete::ArgValueCompleter;
 
 use super::BeSnapshot;
 use super::completions::environments;
-use super::context::Context;
+use super::context::{Context, Report};
+use super::error::Trouble;
 use crate::be::BeName;
+use crate::host::Host;
 use crate::plan::snapshot;
-use crate::survey::Around;
+use crate::survey::{Around, Survey};
 
 /// An environment, with or without a snapshot's name.
 #[derive(Debug, Clone)]
@@ -41,21 +43,35 @@ pub struct Args {
 
 pub(super) fn run(context: &Context, args: Args) -> anyhow::Result<()> {
     let request = match args.target {
-        None => snapshot::Request {
-            environment: None,
-            snapshot: None,
-        },
-        Some(Target::Environment(name)) => snapshot::Request {
-            environment: Some(name),
-            snapshot: None,
-        },
-        Some(Target::Snapshot(target)) => snapshot::Request {
-            environment: Some(target.environment),
-            snapshot: Some(target.snapshot),
-        },
+        None => of(None),
+        Some(Target::Environment(name)) => of(Some(name)),
+        Some(Target::Snapshot(target)) => target.into(),
     };
+    let report = taken(context, &request)?;
+    context.report("snapshot", &report)
+}
+
+/// Of all of an environment, by a name that is made up.
+fn of(environment: Option<BeName>) -> snapshot::Request {
+    snapshot::Request {
+        environment,
+        snapshot: None,
+        shallow: false,
+    }
+}
+
+impl From<BeSnapshot> for snapshot::Request {
+    fn from(target: BeSnapshot) -> Self {
+        Self {
+            snapshot: Some(target.snapshot),
+            ..of(Some(target.environment))
+        }
+    }
+}
+
+/// Takes a snapshot.
+pub(super) fn taken(context: &Context, request: &snapshot::Request) -> Result<Report, Trouble> {
     let around = Around::one_or_running(request.environment.as_ref());
-    context.change_and_report("snapshot", &around, |survey| {
-        snapshot::plan(survey, &request)
-    })
+    let look = |host: &Host| Ok(Survey::around(host, &around)?);
+    context.change(look, |survey| snapshot::plan(survey, request), |_| None)
 }

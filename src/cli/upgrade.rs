@@ -166,7 +166,7 @@ fn remove(context: &Context, name: &BeName) -> Result<(), Trouble> {
     let request = destroy::Request {
         name: name.clone(),
         force: false,
-        keep_origin: false,
+        origins: destroy::Origins::Own,
     };
     let loader = context.host.loader.as_ref();
     context
@@ -389,6 +389,7 @@ impl Upgrade<'_> {
             message: trouble.message,
             state: Some(state),
             remedy: Some(remedy),
+            why: trouble.why,
         }
     }
 }

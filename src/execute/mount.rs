@@ -10,7 +10,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use super::Cause;
 use crate::be::{BootEnvironment, rewrite};
 use crate::host::Host;
-use crate::os::{Error, MountRequest};
+use crate::os::{Error, Mount, MountRequest};
 use crate::survey::Survey;
 use crate::zfs::{Canmount, DatasetName, Mountpoint};
 
@@ -243,4 +243,91 @@ pub fn unmount(
         let _ = std::fs::remove_dir(root);
     }
     Ok(root)
+}
+
+/// The mounts of their pools outside of all environments: what these have in common, in the
+/// order they were mounted.
+fn shared(survey: &Survey) -> Vec<&Mount> {
+    let beroots: Vec<&DatasetName> = std::iter::once(&survey.beroot)
+        .chain(&survey.boot_roots)
+        .collect();
+    let mounted: Vec<&Mount> = survey
+        .own_mounts()
+        .filter(|mount| beroots.iter().any(|root| mount.dataset.is_within(root)))
+        .collect();
+    let is_theirs = |mount: &&Mount| {
+        let pool = mount.dataset.pool();
+        survey.own_pools().any(|own| own.name == pool)
+    };
+    survey
+        .own_mounts()
+        .filter(|mount| !beroots.iter().any(|root| mount.dataset.is_within(root)))
+        .filter(is_theirs)
+        // Not where it is shown in an environment that is mounted somewhere.
+        .filter(|mount| {
+            let elsewhere = |other: &&&Mount| other.directory != "/";
+            let mut places = mounted.iter().filter(elsewhere);
+            !places.any(|other| mount.directory.starts_with(&other.directory))
+        })
+        .collect()
+}
+
+/// Shows what all environments have in common in one that is mounted on a directory.
+///
+/// # Errors
+/// What failed first; nothing of it is shown then.
+pub fn show_shared(
+    host: &Host,
+    survey: &Survey,
+    directory: &Utf8Path,
+    readonly: bool,
+) -> Result<(), Cause> {
+    let root = open(directory)?;
+    let mut shown: Vec<Utf8PathBuf> = Vec::new();
+    let mut one = |mount: &Mount| -> Result<(), Cause> {
+        let Ok(below) = mount.directory.strip_prefix("/") else {
+            return Ok(());
+        };
+        let on = directory.join(below);
+        prepare(&root, below, false).map_err(Error::io(format!("mount {on}")))?;
+        host.platform.show(&mount.directory, &on, readonly)?;
+        shown.push(on);
+        Ok(())
+    };
+    let done = shared(survey).into_iter().try_for_each(&mut one);
+    if done.is_err() {
+        for on in shown.iter().rev() {
+            // The first failure is the one to tell.
+            let _ = host.platform.unmount(on, true);
+        }
+    }
+    done
+}
+
+/// Takes away what is shown in an environment that is mounted on a directory, the last first.
+///
+/// # Errors
+/// What is in use; what was shown before it stays.
+pub fn hide_shared(
+    host: &Host,
+    survey: &Survey,
+    environment: &BootEnvironment<'_>,
+    force: bool,
+) -> Result<(), Cause> {
+    let Some(root) = environment.mounted_at().filter(|root| *root != "/") else {
+        return Ok(());
+    };
+    let is_its = |mount: &Mount| {
+        environment
+            .everything()
+            .any(|dataset| dataset.name == mount.dataset)
+    };
+    let shown: Vec<&Mount> = survey
+        .own_mounts()
+        .filter(|mount| mount.directory.starts_with(root) && !is_its(mount))
+        .collect();
+    for mount in shown.into_iter().rev() {
+        host.platform.unmount(&mount.directory, force)?;
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub mod ancestry;
 mod booted;
+mod container;
 mod device;
 mod facts;
 mod grub;
@@ -26,6 +27,7 @@ use cap_std_ext::cap_std::ambient_authority;
 use cap_std_ext::cap_std::fs::Dir;
 use nix::mount::{MntFlags, MsFlags};
 
+use super::container::{Container, Running};
 use super::firmware::{Boots, Extent};
 use super::grub::{GrubChange, GrubMachine};
 use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
@@ -279,6 +281,26 @@ impl Platform for Linux {
         Ok(())
     }
 
+    fn show(&self, from: &Utf8Path, on: &Utf8Path, readonly: bool) -> Result<()> {
+        let none = None::<&str>;
+        let mount = |from: Option<&Utf8Path>, flags| {
+            let from = from.map(Utf8Path::as_std_path);
+            nix::mount::mount(from, on.as_std_path(), none, flags, none)
+                .map_err(Error::io(format!("mount {on}")))
+        };
+        mount(Some(from), MsFlags::MS_BIND)?;
+        if !readonly {
+            return Ok(());
+        }
+        // A new bind mount has the flags of the old one (mount(2), "Creating a bind mount").
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        let closed = mount(None, flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV);
+        if closed.is_err() {
+            let _ = self.unmount(on, true);
+        }
+        closed
+    }
+
     fn with_files(
         &self,
         dataset: &DatasetName,
@@ -447,6 +469,18 @@ impl Platform for Linux {
         mounted: &mut (dyn FnMut() + Send),
     ) -> std::result::Result<Ended, NotRun> {
         run::run(self, inside, program, interrupted, mounted)
+    }
+
+    fn contain(&self, container: &Container) -> Result<u8> {
+        container::start(container)
+    }
+
+    fn contained(&self) -> Result<Vec<Running>> {
+        container::list()
+    }
+
+    fn end_contained(&self, running: &Running) -> Result<()> {
+        container::end(running)
     }
 
     fn lock_holder(&self) -> Option<String> {

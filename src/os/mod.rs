@@ -3,6 +3,7 @@
 //!
 //! [`linux`] is the real one; the simulator ([`crate::zfs::sim`]) is its own.
 
+pub mod container;
 pub mod firmware;
 pub mod grub;
 pub mod inside;
@@ -22,6 +23,7 @@ use cap_std_ext::cap_std::fs::Dir;
 use serde::Serialize;
 
 use crate::zfs::{DatasetName, PoolName, SnapshotName};
+use container::{Container, Running};
 use firmware::{Boots, Extent};
 use grub::{GrubChange, GrubMachine};
 use inside::{Ended, Inside, NotRun, Program, Surroundings};
@@ -317,6 +319,18 @@ pub trait Platform: Send + Sync {
         Ok(())
     }
 
+    /// Shows what is mounted on a directory of the running system on another one too: that
+    /// mount alone, and with `readonly` nothing in it can be changed there.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    fn show(&self, from: &Utf8Path, on: &Utf8Path, _readonly: bool) -> Result<()> {
+        Err(Error::Unexpected {
+            attempted: format!("show {from} on {on}"),
+            detail: "this is a simulated machine, which has no other mounts".to_owned(),
+        })
+    }
+
     /// Makes the files of one dataset (not of those below it) available to
     /// `work` where nobody else sees them, and takes them away again, also
     /// when this process is killed.
@@ -607,6 +621,35 @@ pub trait Platform: Send + Sync {
         interrupted: &AtomicBool,
         mounted: &mut (dyn FnMut() + Send),
     ) -> std::result::Result<Ended, NotRun>;
+
+    /// Starts an environment that is mounted as a contained system: with a command, on the
+    /// caller's terminal, whose exit status is returned when it has ended; without one it
+    /// boots, and goes on when this returns.
+    ///
+    /// # Errors
+    /// Why it did not start.
+    fn contain(&self, container: &Container) -> Result<u8> {
+        Err(Error::Unexpected {
+            attempted: format!("start {} as a contained system", container.root),
+            detail: "this is a simulated machine, which starts none".to_owned(),
+        })
+    }
+
+    /// The contained systems that run now.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    fn contained(&self) -> Result<Vec<Running>> {
+        Ok(Vec::new())
+    }
+
+    /// Ends a contained system, and waits until it has.
+    ///
+    /// # Errors
+    /// Where it does not end.
+    fn end_contained(&self, _running: &Running) -> Result<()> {
+        Ok(())
+    }
 
     /// Who holds the lock now: as in [`Error::Locked`]; `None` where nobody does.
     fn lock_holder(&self) -> Option<String>;

@@ -11,8 +11,8 @@ use super::graph::{Blocked, Graph};
 use super::provisional::{self, activation, mark, records, unmark};
 use super::share::activation::snapshotted;
 use super::{
-    Action, Plan, Planned, Refusal, Step, changeable, environment, finished, fits, intent_clear,
-    loader_is_seen, loader_record, pools_of, unlocked,
+    Action, Plan, Planned, Refusal, Step, Why, changeable, environment, finished, fits,
+    intent_clear, loader_is_seen, loader_record, pools_of, unlocked,
 };
 use crate::be::{BeName, BootEnvironment};
 use crate::boot::{Loader, Switch};
@@ -458,6 +458,7 @@ pub(super) fn bootable(attempted: &str, target: &BootEnvironment<'_>) -> Result<
             attempted,
             format!("{} cannot be booted: {why}", target.name()),
         )
+        .why(Why::Mountpoint)
         .remedy(if target.unfinished_upgrade().is_some() {
             "wait for it to end; where it was interrupted, beadm-rs recover takes it back"
                 .to_owned()

@@ -2,7 +2,7 @@
 
 use camino::Utf8Path;
 
-use super::Refusal;
+use super::{Refusal, Why};
 use crate::be::{BeName, BootEnvironment};
 use crate::os::Namespace;
 use crate::survey::{Found, Survey, SurveyError};
@@ -21,7 +21,8 @@ pub(super) fn environment<'a>(
                 "there is no boot environment '{name}' under {}",
                 survey.beroot
             ),
-        );
+        )
+        .why(Why::NoEnvironment);
         match survey.names() {
             names if names.is_empty() => refusal,
             names => refusal.remedy(format!("there are: {names}")),

@@ -10,16 +10,28 @@ use std::collections::BTreeSet;
 
 use super::graph::{Blocked, Graph, Snap};
 use super::{
-    Action, Plan, Planned, Refusal, Step, changeable, close, environment, intent_mark,
+    Action, Plan, Planned, Refusal, Step, Why, changeable, close, environment, intent_mark,
     loader_is_seen, pools_of,
 };
 use crate::be::{Apart, BeName, BootEnvironment};
 use crate::boot::Loader;
 use crate::intent::Undertaking;
+use crate::marker;
 use crate::os::{MountRequest, Namespace};
 use crate::survey::Survey;
 use crate::sync::sides::pair_of;
 use crate::zfs::{Dataset, DatasetName, Guard, Guid, Mountpoint, PoolName, SnapshotName, SyncOp};
+
+/// What becomes of the snapshots that an environment was cloned from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origins {
+    /// They stay.
+    Keep,
+    /// Those go that this program made for it and nothing else needs.
+    Own,
+    /// All go, whoever made them; refused where something else needs one.
+    All,
+}
 
 /// `destroy NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +40,8 @@ pub struct Request {
     pub name: BeName,
     /// Unmount it first where it is mounted.
     pub force: bool,
-    /// Leave the snapshot it was cloned from.
-    pub keep_origin: bool,
+    /// What becomes of the snapshots it was cloned from.
+    pub origins: Origins,
 }
 
 /// The plan of `destroy NAME`.
@@ -44,12 +56,19 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
     loader_is_seen(survey, &attempted)?;
     protected(&attempted, &environment)?;
     contents(&attempted, &environment)?;
+    if request.origins == Origins::All && environment.root.origin.is_none() {
+        let refusal = Refusal::new(
+            &attempted,
+            "it is no clone, so that there is no origin to go",
+        );
+        return Err(refusal.why(Why::NoOrigin));
+    }
     let mut plan = Plan::new(survey, "destroy");
     unmount(survey, &attempted, &environment, request.force, &mut plan)?;
     let forgotten = loader.forget(survey, environment.root);
     plan.steps.extend(forgotten.before);
     let roots = environment.roots();
-    append(survey, &attempted, &roots, request.keep_origin, &mut plan)?;
+    append(survey, &attempted, &roots, request.origins, &mut plan)?;
     plan.steps.extend(forgotten.after);
     plan.outcome = format!("{} is gone", request.name);
     Ok(plan)
@@ -57,8 +76,10 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, request: &Request) -> Planned 
 
 /// The running, next-boot, once, last-good and pinned environments stay.
 fn protected(attempted: &str, environment: &BootEnvironment<'_>) -> Result<(), Refusal> {
-    let refuse =
-        |reason: &str, remedy: &str| Err(Refusal::new(attempted, reason.to_owned()).remedy(remedy));
+    let refuse = |reason: &str, remedy: &str| {
+        let refusal = Refusal::new(attempted, reason.to_owned()).why(Why::Protected);
+        Err(refusal.remedy(remedy))
+    };
     let elsewhere = "activate another one, reboot into it, and destroy this one then";
     if environment.is_running() {
         return refuse("it is the running environment", elsewhere);
@@ -175,15 +196,17 @@ fn unmount(
     match (own.first(), foreign) {
         (None, None) => Ok(()),
         (None, Some(foreign)) => Err(Refusal::new(attempted, foreign)
+            .why(Why::Mounted)
             .remedy("stop or restart that process; its view of the mounts is its own")),
-        (Some(MountRequest { directory, .. }), _) if !force => {
-            Err(
-                Refusal::new(attempted, format!("it is mounted on {directory}")).remedy(format!(
-                    "beadm-rs unmount {}, or destroy -F",
-                    environment.name()
-                )),
-            )
-        }
+        (Some(MountRequest { directory, .. }), _) if !force => Err(Refusal::new(
+            attempted,
+            format!("it is mounted on {directory}"),
+        )
+        .why(Why::Mounted)
+        .remedy(format!(
+            "beadm-rs unmount {}, or destroy -F",
+            environment.name()
+        ))),
         (Some(_), _) => {
             // The last mount goes first.
             plan.steps.extend(own.into_iter().rev().map(|mount| {
@@ -204,7 +227,7 @@ pub(super) fn append(
     survey: &Survey,
     attempted: &str,
     roots: &[&Dataset],
-    keep_origin: bool,
+    how: Origins,
     plan: &mut Plan,
 ) -> Result<(), Refusal> {
     let mut graph = Graph::of(survey);
@@ -223,7 +246,8 @@ pub(super) fn append(
                         .iter()
                         .map(|root| (root.name.clone(), root.guid))
                         .collect(),
-                    keep_origin,
+                    // After an interruption what somebody else made stays.
+                    keep_origin: how == Origins::Keep,
                 },
             );
             operations.push(intent);
@@ -248,8 +272,9 @@ pub(super) fn append(
             origins.extend(node.origin.clone());
             graph.remove(&dataset.name);
         }
-        if !keep_origin {
-            reclaim(survey, &graph, &origins, &mut operations);
+        if how != Origins::Keep {
+            let all = how == Origins::All;
+            operations.extend(reclaim(survey, attempted, &graph, &origins, all)?);
         }
         release(survey, &graph, &halves, &root.name.pool(), &mut operations);
         transactions.push((root.name.pool(), operations));
@@ -264,6 +289,12 @@ pub(super) fn append(
     Ok(())
 }
 
+fn held(attempted: &str, object: &str) -> Refusal {
+    Refusal::new(attempted, format!("{object} is held")).remedy(format!(
+        "zfs holds {object} names the tags; zfs release TAG {object}"
+    ))
+}
+
 fn destroy_snapshot(
     attempted: &str,
     dataset: &DatasetName,
@@ -271,11 +302,7 @@ fn destroy_snapshot(
 ) -> Result<SyncOp, Refusal> {
     let object = format!("{dataset}@{}", snap.component);
     if snap.holds > 0 {
-        return Err(
-            Refusal::new(attempted, format!("{object} is held")).remedy(format!(
-                "zfs holds {object} names the tags; zfs release TAG {object}"
-            )),
-        );
+        return Err(held(attempted, &object));
     }
     Ok(SyncOp::Destroy {
         object,
@@ -344,22 +371,34 @@ fn oldest_dependent(
         .map(|(clone, _)| clone.clone())
 }
 
-/// The snapshots a tree was cloned from that only it needed.
+/// The end of the snapshots a tree was cloned from that only it needed; with `all` of those
+/// that this program did not make, too.
 fn reclaim(
     survey: &Survey,
+    attempted: &str,
     graph: &Graph,
     origins: &BTreeSet<SnapshotName>,
-    operations: &mut Vec<SyncOp>,
-) {
+    all: bool,
+) -> Result<Vec<SyncOp>, Refusal> {
+    let mut operations = Vec::new();
     for origin in origins {
-        let needed = graph
-            .clones_of(&origin.dataset())
-            .iter()
-            .any(|(_, other)| *other == origin);
-        if let Some(snap) = graph.snap(origin)
-            && snap.reclaimable
-            && !needed
-        {
+        let Some(snap) = graph.snap(origin) else {
+            continue;
+        };
+        let clones = graph.clones_of(&origin.dataset());
+        let needing = clones.iter().find(|(_, other)| *other == origin);
+        match needing {
+            Some((clone, _)) if all => {
+                let reason = format!("{clone} was cloned from its origin {origin} too");
+                return Err(Refusal::new(attempted, reason).why(Why::HasClones));
+            }
+            Some(_) => continue,
+            None => {}
+        }
+        if all && snap.holds > 0 {
+            return Err(held(attempted, origin.as_str()));
+        }
+        if all || snap.reclaimable {
             operations.push(SyncOp::Destroy {
                 object: origin.to_string(),
                 guard: Guard::Guid(snap.guid),
@@ -369,6 +408,7 @@ fn reclaim(
             });
         }
     }
+    Ok(operations)
 }
 
 /// The other halves of the pairs of snapshots that end: what both sides were when
@@ -418,6 +458,45 @@ fn release(
             }
         }
     }
+}
+
+/// The snapshots of an environment that a plan destroys, and that this program did not take
+/// for itself: somebody may want them. Those that move to what was cloned from them stay.
+#[must_use]
+pub fn snapshots_of_others(plan: &Plan, environment: &BootEnvironment<'_>) -> Vec<SnapshotName> {
+    let destroyed: BTreeSet<Guid> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Transact { operations, .. } => Some(operations),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|operation| match operation {
+            SyncOp::Destroy {
+                guard: Guard::Guid(guid),
+                ..
+            } => Some(*guid),
+            _ => None,
+        })
+        .collect();
+    environment
+        .everything()
+        .flat_map(|dataset| &dataset.snapshots)
+        .filter(|snapshot| destroyed.contains(&snapshot.guid))
+        .filter(|snapshot| {
+            let mark = marker::read(&snapshot.marks, "op", snapshot.guid);
+            mark.is_none_or(|text| text.ends_with(" snapshot"))
+        })
+        .map(|snapshot| snapshot.name.clone())
+        .collect()
+}
+
+/// The refusal to take one of them along.
+#[must_use]
+pub fn has_snapshots(name: &BeName, first: &SnapshotName) -> Refusal {
+    let reason = format!("its snapshot {first} would go with it");
+    Refusal::new(format!("destroy {name}"), reason).why(Why::HasSnapshots)
 }
 
 /// Whether an environment has halves of pairs whose other halves are not in the

@@ -25,7 +25,7 @@ use crate::marker;
 use crate::os::Object;
 use crate::survey::Survey;
 use crate::zfs::{
-    Canmount, Dataset, Guard, Guid, Mountpoint, Outgoing, Snapshot, SnapshotName, SyncOp,
+    Blocks, Canmount, Dataset, Guard, Guid, Mountpoint, Outgoing, Snapshot, SnapshotName, SyncOp,
 };
 
 /// What is written.
@@ -169,7 +169,10 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         pieces.push(Outgoing {
             snapshot,
             base: base.map(|base| base.name),
-            raw: dataset.encryption_root.is_some(),
+            blocks: match dataset.encryption_root {
+                Some(_) => Blocks::Raw,
+                None => Blocks::AsStored,
+            },
         });
     }
     if since.is_some() && pieces.iter().all(|piece| piece.base.is_none()) {

@@ -190,6 +190,49 @@ impl Plan {
     }
 }
 
+/// What kind of reason it is, for those who tell kinds apart by a number: the dialects of
+/// other tools. The words of a message are nobody's to compare.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Why {
+    /// There is no environment of that name.
+    NoEnvironment,
+    /// There is no snapshot of that name.
+    NoSnapshot,
+    /// It is no clone: there is nothing it was cloned from.
+    NoOrigin,
+    /// Something of that name is there already.
+    Exists,
+    /// The name is not one that ZFS takes.
+    Name,
+    /// The name is too long.
+    Length,
+    /// It is the running or next environment, or is kept for another reason.
+    Protected,
+    /// It is mounted.
+    Mounted,
+    /// It is not mounted.
+    NotMounted,
+    /// Its mountpoint is not one an environment boots with.
+    Mountpoint,
+    /// It would take snapshots along that somebody took.
+    HasSnapshots,
+    /// Something was cloned from it.
+    HasClones,
+    /// A directory cannot be used for it.
+    Directory,
+    /// In use, or another beadm-rs is at work.
+    Busy,
+    /// Not root.
+    Permission,
+    /// A device or pool fails.
+    Io,
+    /// There are no boot environments here, or there is no ZFS.
+    NoSystem,
+    /// Any other.
+    #[default]
+    Other,
+}
+
 /// Why a request is refused before anything is changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -197,6 +240,8 @@ pub struct Refusal {
     pub attempted: String,
     /// Why not.
     pub reason: String,
+    /// What kind of reason that is.
+    pub why: Why,
     /// What to do instead.
     pub remedy: Option<String>,
 }
@@ -206,8 +251,14 @@ impl Refusal {
         Self {
             attempted: attempted.to_string(),
             reason: reason.to_string(),
+            why: Why::Other,
             remedy: None,
         }
+    }
+
+    pub(crate) fn why(mut self, why: Why) -> Self {
+        self.why = why;
+        self
     }
 
     pub(crate) fn remedy(mut self, remedy: impl fmt::Display) -> Self {
@@ -239,5 +290,11 @@ fn snapshot_component(survey: &Survey) -> String {
 
 /// A name that ZFS does not take, as a refusal.
 fn bad_name(attempted: &str) -> impl FnOnce(NameError) -> Refusal + '_ {
-    move |error| Refusal::new(attempted, error)
+    move |error| {
+        let why = match &error {
+            NameError::TooLong { .. } => Why::Length,
+            _ => Why::Name,
+        };
+        Refusal::new(attempted, error).why(why)
+    }
 }

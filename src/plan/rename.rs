@@ -3,7 +3,7 @@
 //! object; the names in the environment's own files are written anew.
 
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
+    Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, environment, finished, fits,
     intent_clear, intent_mark, loader_is_seen, mounted_by_fstab, pools_of, rewritable,
 };
 use crate::be::rewrite::Names;
@@ -30,7 +30,9 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, old: &BeName, new: &NewBeName)
         let parent = root.name.parent().unwrap_or_else(|| root.name.clone());
         let target = new.name().below(&parent).map_err(bad_name(&attempted))?;
         if survey.datasets.contains_key(&target) {
-            return Err(Refusal::new(&attempted, format!("{target} exists already")));
+            return Err(
+                Refusal::new(&attempted, format!("{target} exists already")).why(Why::Exists)
+            );
         }
         for dataset in survey.within(&root.name) {
             dataset

@@ -2,7 +2,7 @@
 //! transaction group per pool.
 
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, close, environment, finished,
+    Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, close, environment, finished,
     intent_mark, mounted_by_fstab, not_elsewhere, pools_of, rewritable,
 };
 use crate::be::rewrite::Names;
@@ -135,6 +135,7 @@ pub(super) fn append(
             else {
                 return Err(
                     Refusal::new(attempted, format!("there is no snapshot {name}"))
+                        .why(Why::NoSnapshot)
                         .remedy("every dataset of the environment needs the snapshot"),
                 );
             };

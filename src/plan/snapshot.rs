@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use super::create::source;
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, close, finished, fits,
+    Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, close, finished, fits,
     intent_clear, intent_mark, pools_of, snapshot_component,
 };
 use crate::be::BeName;
 use crate::intent::Undertaking;
 use crate::survey::Survey;
-use crate::zfs::{Guard, PoolName, Snapshot, SnapshotName, SyncOp};
+use crate::zfs::{Dataset, Guard, PoolName, Snapshot, SnapshotName, SyncOp};
 
 /// `snapshot [NAME[@SNAP]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Request {
     pub environment: Option<BeName>,
     /// The part after `@`; made up where none is given.
     pub snapshot: Option<String>,
+    /// Only of the root, without what lies below it.
+    pub shallow: bool,
 }
 
 /// The plan of a snapshot.
@@ -38,7 +40,10 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
         .clone()
         .unwrap_or_else(|| snapshot_component(survey));
     let mut plan = Plan::new(survey, "snapshot");
-    let datasets = source.datasets();
+    let roots = source.roots();
+    let is_root = |dataset: &Dataset| roots.iter().any(|root| root.guid == dataset.guid);
+    let mut datasets = source.datasets();
+    datasets.retain(|dataset| !request.shallow || is_root(dataset));
     // A transaction group is of one pool: between two the machine can stop.
     let several = pools.len() > 1;
     for (index, pool) in pools.iter().enumerate() {
@@ -53,10 +58,9 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
                 .snapshot(&component)
                 .map_err(bad_name(&attempted))?;
             if survey.snapshot(&snapshot).is_some() {
-                return Err(Refusal::new(
-                    &attempted,
-                    format!("{snapshot} exists already"),
-                ));
+                return Err(
+                    Refusal::new(&attempted, format!("{snapshot} exists already")).why(Why::Exists),
+                );
             }
             undo.push(SyncOp::Destroy {
                 object: snapshot.to_string(),
@@ -140,6 +144,7 @@ pub fn plan_destroy(survey: &Survey, be: &BeName, component: &str) -> Planned {
             &attempted,
             format!("no dataset of {be} has a snapshot of that name"),
         )
+        .why(Why::NoSnapshot)
         .remedy(format!("its snapshots: {}", names.join(", "))));
     }
     for snapshot in &found {
@@ -156,6 +161,7 @@ pub fn plan_destroy(survey: &Survey, be: &BeName, component: &str) -> Planned {
                 &attempted,
                 format!("{clone} is a clone of {}", snapshot.name),
             )
+            .why(Why::HasClones)
             .remedy(format!(
                 "promote or destroy {clone} first (activating an environment promotes it)"
             )));

@@ -219,20 +219,38 @@ pub fn copy_of_itself() -> io::Result<File> {
     Ok(copy)
 }
 
+/// What the caller's environment has of what it is to have inside one.
+fn kept() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        KEPT.contains(&name.as_ref()) || name.starts_with("LC_")
+    })
+}
+
+/// Runs a program of the system's to its end on the caller's terminal and in its process
+/// group: somebody works with it.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn on_the_terminal(program: &Utf8Path, arguments: &[String]) -> io::Result<ExitStatus> {
+    Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .envs(kept())
+        .env("PATH", DIRECTORIES.join(":"))
+        .status()
+}
+
 /// This very program again, from a copy of it, on the caller's terminal and in
 /// its process group, with the environment that a command inside gets from it.
 #[must_use]
 pub fn again(copy: &File, arguments: &[OsString]) -> Command {
     let mut command = Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd()));
-    let kept = std::env::vars_os().filter(|(name, _)| {
-        let name = name.to_string_lossy();
-        KEPT.contains(&name.as_ref()) || name.starts_with("LC_")
-    });
     command
         .arg0("beadm-rs")
         .args(arguments)
         .env_clear()
-        .envs(kept)
+        .envs(kept())
         .env("PATH", DIRECTORIES.join(":"))
         .envs(TOLD);
     command

@@ -411,8 +411,21 @@ pub struct Outgoing {
     pub snapshot: SnapshotName,
     /// What it is the difference to: a snapshot it came from.
     pub base: Option<SnapshotName>,
-    /// Sent as it lies on disk: encrypted, key not needed (`zfs send -w`).
-    pub raw: bool,
+    /// How its blocks travel.
+    pub blocks: Blocks,
+}
+
+/// How blocks travel in a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Blocks {
+    /// Unpacked and in pieces that every release receives (`zfs send` without options).
+    Plain,
+    /// As they lie in the pool, so that nothing is unpacked only to be packed again
+    /// (`zfs send -Lec`).
+    AsStored,
+    /// As they lie on disk, encrypted, key not needed (`zfs send -w`).
+    Raw,
 }
 
 /// A stream that comes from elsewhere.
@@ -431,6 +444,17 @@ pub type Taking<'a> = dyn FnMut(&mut dyn Read) -> io::Result<()> + 'a;
 
 /// Writes a stream; what it says ends the receiving, with nothing left of it.
 pub type Giving<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
+
+/// What the bytes are for that a dataset uses itself (zfsprops(7), `usedby*`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UsedBy {
+    /// Its own contents, which its end would free if it had no snapshots.
+    pub dataset: u64,
+    /// Its snapshots.
+    pub snapshots: u64,
+    /// What is reserved for it and not used.
+    pub refreservation: u64,
+}
 
 /// Is told of bytes while a long transfer runs; says whether to go on.
 pub trait Meter: Sync {
@@ -475,6 +499,24 @@ pub trait Zfs: Send + Sync {
                 .any(|root| dataset.name == *root || dataset.name.parent().as_ref() == Some(root))
         });
         Ok(datasets)
+    }
+
+    /// What the space of each file system directly below `root` is for.
+    ///
+    /// # Errors
+    /// Whatever ZFS says.
+    fn used_by(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, UsedBy>> {
+        let of = |dataset: Dataset| {
+            let used = UsedBy {
+                dataset: dataset.written,
+                snapshots: dataset.snapshots.iter().map(|it| it.written).sum(),
+                refreservation: 0,
+            };
+            (dataset.name, used)
+        };
+        let datasets = self.tree(std::slice::from_ref(root), true)?.into_iter();
+        let below = datasets.filter(|dataset| dataset.name.parent().as_ref() == Some(root));
+        Ok(below.map(of).collect())
     }
 
     /// The properties set or received on every file system at and below

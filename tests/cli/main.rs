@@ -16,6 +16,7 @@ mod asked;
 mod carried;
 mod changes;
 mod checks;
+mod dialects;
 mod diff;
 mod failback;
 mod grub;

@@ -68,6 +68,8 @@ impl Redactions {
         const DAY: &str = "0000-00-00";
         const COMPACT: &str = "00000000T000000.000Z";
         const ID: &str = "xxxxxxxxxxxxxxxx";
+        const UUID: &str = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+        const MADE: &str = "MACHINE/mnt/";
         const ASIDE: &str = ".beadm-rs-xxxxxxxx";
         let bytes = text.as_bytes();
         let take = |pattern: &str| text[..pattern.len()].to_owned();
@@ -99,6 +101,21 @@ impl Redactions {
         ] {
             if looks_like(bytes, pattern) {
                 return (pattern.len(), shown.to_owned());
+            }
+        }
+        if looks_like(bytes, UUID) {
+            let number = self.number("uuid", &take(UUID));
+            return (UUID.len(), format!("UUID-{number}"));
+        }
+        if let Some((name, rest)) = text
+            .strip_prefix(MADE)
+            .and_then(|made| made.split_once('.'))
+        {
+            // Where something is mounted has a name that is made up.
+            let made = rest.bytes().take_while(u8::is_ascii_alphanumeric).count();
+            if made == 6 && !name.contains(['/', ' ']) {
+                let taken = MADE.len() + name.len() + 1 + made;
+                return (taken, format!("{MADE}{name}.XXXXXX"));
             }
         }
         let word = before.is_none_or(|c| !c.is_ascii_alphanumeric());

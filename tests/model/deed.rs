@@ -271,7 +271,10 @@ impl Command {
                 let request = destroy::Request {
                     name: disposable(picture, choice)?,
                     force,
-                    keep_origin,
+                    origins: match keep_origin {
+                        true => destroy::Origins::Keep,
+                        false => destroy::Origins::Own,
+                    },
                 };
                 let named = request.name.clone();
                 asked(&[&named], Around::one(&request.name), move |survey| {
@@ -296,6 +299,7 @@ impl Command {
                 let request = snapshot::Request {
                     environment: choice.map(|choice| be(choice).unwrap()),
                     snapshot: None,
+                    shallow: false,
                 };
                 let around = Around::one_or_running(request.environment.as_ref());
                 asked(&[], around, move |survey| snapshot::plan(survey, &request))

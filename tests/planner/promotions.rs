@@ -30,7 +30,7 @@ fn destruction(made: &Made, name: &str) -> beadm_rs::plan::Planned {
     let request = destroy::Request {
         name: name.parse().unwrap(),
         force: false,
-        keep_origin: false,
+        origins: destroy::Origins::Own,
     };
     destroy::plan(&made.survey, &Bootfs, &request)
 }

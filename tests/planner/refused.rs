@@ -45,7 +45,7 @@ fn destroyed(made: &Made, force: bool) -> Planned {
     let request = destroy::Request {
         name: "new".parse().unwrap(),
         force,
-        keep_origin: false,
+        origins: destroy::Origins::Own,
     };
     destroy::plan(&made.survey, &Bootfs, &request)
 }

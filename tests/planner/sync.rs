@@ -217,7 +217,7 @@ fn with_an_environment_the_other_halves_of_its_pairs_go() {
     let request = destroy::Request {
         name: "new".parse().unwrap(),
         force: false,
-        keep_origin: true,
+        origins: destroy::Origins::Keep,
     };
     let plan = destroy::plan(&made.survey, &Bootfs, &request).unwrap();
     assert_eq!(

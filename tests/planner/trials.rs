@@ -1,7 +1,7 @@
 //! How a trial ends, with a loader that counts.
 
 use beadm_rs::boot::{BootState, Capabilities, Loader, Switch, TrialEntry};
-use beadm_rs::plan::{Action, Plan, Planned, Refusal, Step, confirm};
+use beadm_rs::plan::{Action, Plan, Planned, Refusal, Step, Why, confirm};
 use beadm_rs::survey::Survey;
 use beadm_rs::survey::trial::{FellBack, Trial};
 use beadm_rs::zfs::{Dataset, DatasetName, Guid, Pool, SyncOp};
@@ -18,6 +18,7 @@ impl Counting {
         self.0.map_err(|why| Refusal {
             attempted: name.to_owned(),
             reason: why.to_owned(),
+            why: Why::Other,
             remedy: None,
         })?;
         let action = Action::Set {

@@ -33,6 +33,7 @@ mod crash_replay;
 mod crash_table;
 mod create;
 mod destroy;
+mod dialects;
 mod diff;
 mod differential;
 mod encryption;

@@ -2,7 +2,7 @@
 
 pub mod export;
 pub mod import;
-mod inlet;
+pub mod inlet;
 mod outlet;
 mod print;
 

@@ -15,7 +15,7 @@ pub use copy::beroot_in;
 use std::collections::BTreeSet;
 
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished, fits,
+    Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, environment, finished, fits,
     intent_clear, intent_mark, marked_snapshots, pools_of, snapshot_component, unlocked,
     without_marked,
 };
@@ -71,6 +71,7 @@ pub fn source<'a>(
                 attempted,
                 "no boot environment is running here to make it from",
             )
+            .why(Why::NoEnvironment)
             .remedy(format!("name one with -e; there are: {}", survey.names()))
         }),
     }
@@ -197,7 +198,7 @@ fn new_root(
         .below(beroot)
         .map_err(bad_name(attempted))?;
     if survey.datasets.contains_key(&root) {
-        return Err(Refusal::new(attempted, format!("{root} exists already")));
+        return Err(Refusal::new(attempted, format!("{root} exists already")).why(Why::Exists));
     }
     Ok(root)
 }
@@ -266,10 +267,12 @@ fn pieces<'a>(
                 .map_err(bad_name(attempted))?;
             if request.from.snapshot.is_some() && survey.snapshot(&snapshot).is_none() {
                 return Err(
-                    Refusal::new(attempted, format!("there is no snapshot {snapshot}")).remedy(
-                        "every dataset of the environment needs the snapshot; \
+                    Refusal::new(attempted, format!("there is no snapshot {snapshot}"))
+                        .why(Why::NoSnapshot)
+                        .remedy(
+                            "every dataset of the environment needs the snapshot; \
                      --shallow takes the root alone",
-                    ),
+                        ),
                 );
             }
             Ok(Piece {

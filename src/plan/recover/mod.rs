@@ -500,7 +500,11 @@ fn finish_destroy(
     if left.is_empty() {
         clear(survey, &mut plan, Vec::new());
     } else {
-        destroy::append(survey, "recover", &left, keep_origin, &mut plan)?;
+        let origins = match keep_origin {
+            true => destroy::Origins::Keep,
+            false => destroy::Origins::Own,
+        };
+        destroy::append(survey, "recover", &left, origins, &mut plan)?;
     }
     plan.outcome = completed(&intent.undertaking);
     Ok(plan)

@@ -23,7 +23,7 @@ use super::lzc::Library;
 use super::parse::{self, ParseError};
 use super::{
     CloneOf, Dataset, DatasetName, Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Pool,
-    PoolName, Property, Result, Setting, SnapshotName, SyncOp, Taking, Transfer, Zfs,
+    PoolName, Property, Result, Setting, SnapshotName, SyncOp, Taking, Transfer, UsedBy, Zfs,
 };
 use crate::sys::command::{self, Finished};
 
@@ -390,5 +390,15 @@ impl Zfs for Cli {
 
     fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<std::io::Result<()>> {
         stream::receive(self, incoming, give)
+    }
+
+    fn used_by(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, UsedBy>> {
+        let attempted = format!("list what the space below {root} is for");
+        let mut arguments = words(&["list", "-Hp", "-d", "1", "-t", "filesystem", "-o"]);
+        arguments.extend([parse::USED_BY_COLUMNS.to_owned(), root.to_string()]);
+        let mut used =
+            parse::used_by(&self.zfs(&attempted, &arguments)?).map_err(unexpected(&attempted))?;
+        used.remove(root);
+        Ok(used)
     }
 }

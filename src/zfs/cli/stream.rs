@@ -3,7 +3,9 @@
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 
-use super::super::{Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Result, Taking, Transfer};
+use super::super::{
+    Blocks, Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Result, Taking, Transfer,
+};
 use super::{Cli, options, said, words};
 use crate::sys::command::{self, Finished};
 
@@ -26,11 +28,13 @@ pub(super) fn carry(cli: &Cli, transfer: &Transfer, meter: &dyn Meter) -> Result
     from_command(cli, transfer, receiver()?, meter)
 }
 
-/// The options and names `zfs send` is given: blocks as they lie in the pool, so that
-/// nothing is unpacked only to be packed again.
+/// The options and names `zfs send` is given.
 pub(super) fn sending(outgoing: &Outgoing) -> Vec<String> {
-    let blocks = if outgoing.raw { "-w" } else { "-Lec" };
-    let mut arguments = words(&[blocks]);
+    let mut arguments = words(match outgoing.blocks {
+        Blocks::Plain => &[],
+        Blocks::AsStored => &["-Lec"],
+        Blocks::Raw => &["-w"],
+    });
     if let Some(base) = &outgoing.base {
         arguments.extend(["-i".to_owned(), base.to_string()]);
     }

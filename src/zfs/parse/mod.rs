@@ -15,6 +15,7 @@
 //! - [`user_properties`], [`clones`], [`marks`], [`outcome`]: what channel programs
 //!   return
 //! - [`holds`], [`send_size`]: about one snapshot
+//! - [`used_by`]: what datasets' space is for
 //! - [`changes`]: what is different since a snapshot
 
 mod changes;
@@ -22,6 +23,7 @@ mod pools;
 mod program;
 mod properties;
 mod snapshot;
+mod space;
 mod tree;
 
 pub use self::changes::changes;
@@ -29,6 +31,7 @@ pub use self::pools::{POOL_COLUMNS, active_features, data_errors, pools, usable_
 pub use self::program::{Outcome, clones, marks, outcome, user_properties};
 pub use self::properties::{PROPERTY_COLUMNS, effective, properties, settable};
 pub use self::snapshot::{holds, send_size};
+pub use self::space::{USED_BY_COLUMNS, used_by};
 pub use self::tree::{Listing, MARKS, OPTIONAL_COLUMNS, tree, tree_columns, unknown_column};
 
 /// What could not be understood.

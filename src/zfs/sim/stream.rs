@@ -17,7 +17,7 @@ use super::files::{self, Files, Node, Tree};
 use super::refusal::{Refusal, Ruled, file_error, refuse};
 use super::state::{Space, TreeId};
 use crate::archive::stream;
-use crate::zfs::{Incoming, Kind, Outgoing};
+use crate::zfs::{Blocks, Incoming, Kind, Outgoing};
 
 /// What follows the first record of a stream, as text.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,7 +44,8 @@ impl Sim {
         let state = self.state()?;
         let snap = state.snap(&outgoing.snapshot)?;
         let head = state.head(&outgoing.snapshot.dataset())?;
-        if !outgoing.raw && !state.key_loaded(head) {
+        let raw = outgoing.blocks == Blocks::Raw;
+        if !raw && !state.key_loaded(head) {
             return refuse(Errno::EACCES, "dataset key must be loaded");
         }
         let base = match &outgoing.base {
@@ -65,7 +66,7 @@ impl Sim {
             simulated: 1,
             kind: head.kind,
             encrypted: head.encryption_root.is_some(),
-            raw: outgoing.raw,
+            raw,
             nodes: nodes.collect(),
         };
         let text = serde_json::to_vec(&contents).map_err(|error| Refusal::other(error.to_string()));
