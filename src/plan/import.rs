@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, fits, intent_clear, intent_mark,
+    Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, fits, intent_clear,
+    intent_mark,
 };
 use crate::archive::offer::{Form, Offer, Offered};
 use crate::be::rewrite::Names;
@@ -142,6 +143,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         .map_err(bad_name(attempted))?;
     if survey.datasets.contains_key(&root) {
         return Err(Refusal::new(attempted, format!("{root} exists already"))
+            .why(Why::Exists)
             .remedy("beadm-rs import OTHERNAME"));
     }
     if !facts.lacking.is_empty() {

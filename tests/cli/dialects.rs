@@ -1,5 +1,6 @@
 //! The languages of `bectl` and `beadm`, on a simulated machine.
 
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Output, Stdio};
@@ -322,15 +323,62 @@ fn bectl_works_on_the_environments_it_is_pointed_at_or_on_none() {
         .is("dialect-nothing");
 }
 
+/// Runs a command line with files for standard input and output; its exit code, and what it says.
+fn redirected(machine: &Machine, line: &[&str], from: &str, to: &str) -> (Option<i32>, String) {
+    let at = |name: &str| machine.scratch.join(name);
+    let output = program()
+        .arg("--sim")
+        .arg(machine.directory())
+        .args(line)
+        .stdin(File::open(at(from)).unwrap())
+        .stdout(File::create(at(to)).unwrap())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said)
+}
+
 #[test]
-fn bectl_streams_nothing_that_is_none() {
+fn a_stream_goes_out_of_one_dialect_and_into_the_other() {
     let mut transcript = Transcript::on(Machine::with_one_pool());
+    let machine = &transcript.machine;
+    std::fs::write(machine.scratch.join("nothing"), "").unwrap();
+    let silent = (Some(0), String::new());
+    assert_eq!(
+        redirected(machine, &["bectl", "export", "debian"], "nothing", "stream"),
+        silent
+    );
+    let bytes = std::fs::metadata(machine.scratch.join("stream"))
+        .unwrap()
+        .len();
+    assert_eq!(
+        redirected(
+            machine,
+            &["beadm", "export", "-v", "debian"],
+            "nothing",
+            "other"
+        ),
+        (Some(0), format!("debian: {bytes} bytes written\n"))
+    );
+    assert_eq!(
+        redirected(machine, &["beadm", "import", "new"], "stream", "said"),
+        silent
+    );
+    assert_eq!(
+        redirected(machine, &["bectl", "import", "newer"], "other", "said"),
+        silent
+    );
+    let (exit, said) = redirected(machine, &["bectl", "import", "newer"], "stream", "said");
+    assert_eq!(exit, Some(2), "{said}");
+    assert!(
+        said.starts_with("boot environment name already taken\n"),
+        "{said}"
+    );
     transcript
-        .run("bectl export debian")
         .run("bectl export nobody")
-        .run("bectl import new")
-        .run("beadm export -v debian")
-        .run("beadm import -v new")
+        .note("A stream that is none.")
+        .run("bectl import none")
+        .run("beadm import -v none")
         .note("No snapshot stays.")
         .run("--script list -s")
         .is("dialect-streams");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use beadm_rs::archive::manifest::{Base, Encryption, Machine};
 use beadm_rs::archive::offer::{Form, Offer, Offered};
 use beadm_rs::plan::{Action, Plan, Planned, create, export, import};
-use beadm_rs::zfs::{Canmount, Guid, Mountpoint, Property, Source};
+use beadm_rs::zfs::{Blocks, Canmount, Guid, Mountpoint, Property, Source};
 
 use super::made::{Made, dataset, refusal};
 
@@ -282,7 +282,7 @@ fn a_locked_environment_leaves_as_it_lies_on_disk() {
     root.encryption_root = Some(dataset("rpool/ROOT/new"));
     root.key_loaded = false;
     let plan = exported(&made, None).unwrap();
-    assert!(sending(&plan).pieces[0].raw);
+    assert_eq!(sending(&plan).pieces[0].blocks, Blocks::Raw);
     made.on("rpool/ROOT/new").receiving = true;
     assert_eq!(
         refusal(exported(&made, None)),

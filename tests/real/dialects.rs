@@ -165,6 +165,17 @@ fn what_bectl_exports_zfs_receives() {
     sh("sh", &["-c", &script]);
     let received = machine.with_mounted("in", |root| fs::read(root.join("etc/exported")));
     assert_eq!(received.unwrap(), b"of the stream");
+    // So does it itself, in either language.
+    for tool in ["bectl", "beadm"] {
+        let mut command = machine.command(&[tool, "import", tool]);
+        silent(Ran::of(
+            command.stdin(File::open(&file).unwrap()).output().unwrap(),
+        ));
+        let imported = machine.read(tool, "etc/exported");
+        assert_eq!(imported.as_deref(), Some("of the stream"));
+        assert_eq!(machine.get(&format!("ROOT/{tool}"), "canmount"), "noauto");
+        machine.run(&["destroy", "-y", tool]).succeeds();
+    }
     // A reader that takes no more is a failure, and the snapshot goes.
     let full = fs::OpenOptions::new()
         .write(true)
