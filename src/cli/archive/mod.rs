@@ -2,8 +2,8 @@
 
 pub mod export;
 pub mod import;
-mod inlet;
-mod outlet;
+pub mod inlet;
+pub mod outlet;
 mod print;
 
 use camino::Utf8Path;

@@ -27,9 +27,10 @@ pub(super) fn carry(cli: &Cli, transfer: &Transfer, meter: &dyn Meter) -> Result
 }
 
 /// The options and names `zfs send` is given: blocks as they lie in the pool, so that
-/// nothing is unpacked only to be packed again.
+/// nothing is unpacked only to be packed again. Not embedded ones (`-e`): a dataset that
+/// is encrypted where it arrives cannot have them (`dmu_recv_begin_check`).
 pub(super) fn sending(outgoing: &Outgoing) -> Vec<String> {
-    let blocks = if outgoing.raw { "-w" } else { "-Lec" };
+    let blocks = if outgoing.raw { "-w" } else { "-Lc" };
     let mut arguments = words(&[blocks]);
     if let Some(base) = &outgoing.base {
         arguments.extend(["-i".to_owned(), base.to_string()]);
