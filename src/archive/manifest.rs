@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::policy;
 use super::record::MAX_MANIFEST;
 use super::{Error, Result};
-use crate::be::NewBeName;
+use crate::be::BeName;
 use crate::zfs::{Canmount, DatasetName, Guid, Setting, SnapshotName};
 
 /// The version of the format.
@@ -157,22 +157,14 @@ impl Manifest {
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// The name it asks for.
-    ///
-    /// # Errors
-    /// Where no environment can be called so.
-    pub fn environment(&self) -> Result<NewBeName> {
-        self.name
-            .parse()
-            .map_err(|error| Error::refused(format!("its manifest names it wrongly: {error}")))
-    }
-
     fn check(&self) -> Result<()> {
         let refused = |why: String| Err(Error::refused(format!("its manifest {why}")));
         if self.format != FORMAT {
             return refused(format!("is of format {}, not {FORMAT}", self.format));
         }
-        self.environment()?;
+        if let Err(error) = self.name.parse::<BeName>() {
+            return refused(format!("names it wrongly: {error}"));
+        }
         let machine = &self.machine;
         let texts = [&self.program, &machine.system, &machine.architecture]
             .into_iter()

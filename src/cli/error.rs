@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::archive;
+use crate::execute::freight::FreightError;
 use crate::execute::{Cause, Failure};
 use crate::os::inside::NotRun;
 use crate::plan::{Refusal, Why};
@@ -234,6 +236,10 @@ impl From<Cause> for Trouble {
         match cause {
             Cause::Zfs(error) => error.into(),
             Cause::Os(error) => error.into(),
+            Cause::Freight(FreightError::Input(
+                archive::Error::Truncated(_) | archive::Error::Damaged(_),
+            )) => Self::new(FAILED, cause)
+                .remedy("copy it once more from where it was made, or export it again"),
             Cause::Interrupted | Cause::Recovery(_) | Cause::FailPoint(_) | Cause::Freight(_) => {
                 Self::new(FAILED, cause)
             }

@@ -124,7 +124,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         (Some(name), _) => name.clone(),
         (None, Some(name)) => name
             .parse()
-            .map_err(|error| Refusal::new("import", error))?,
+            .map_err(|error| Refusal::new("import", error).remedy("beadm-rs import NAME"))?,
         (None, None) => {
             return Err(Refusal::new(
                 "import",

@@ -422,7 +422,7 @@ pub enum Blocks {
     /// Unpacked and in pieces that every release receives (`zfs send` without options).
     Plain,
     /// As they lie in the pool, so that nothing is unpacked only to be packed again
-    /// (`zfs send -Lec`).
+    /// (`zfs send -Lc`).
     AsStored,
     /// As they lie on disk, encrypted, key not needed (`zfs send -w`).
     Raw,

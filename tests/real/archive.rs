@@ -590,3 +590,86 @@ fn both_ends_of_a_pipe_are_looked_at_and_what_is_killed_is_taken_back() {
         }
     }
 }
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn below_an_encrypted_beroot_it_is_encrypted_too() {
+    let mut machine = Machine::new();
+    let pool = machine.another_pool("x");
+    let key = machine.directory().join("key");
+    std::fs::write(&key, [0x5a; 32]).unwrap();
+    let beroot = format!("{pool}/ROOT");
+    sh("zfs", &["destroy", &beroot]);
+    let location = format!("keylocation=file://{}", key.display());
+    let mut arguments = vec!["create"];
+    for setting in [
+        "encryption=on",
+        "keyformat=raw",
+        &location,
+        "canmount=off",
+        "mountpoint=none",
+    ] {
+        arguments.extend(["-o", setting]);
+    }
+    arguments.push(&beroot);
+    sh("zfs", &arguments);
+    // Short files are embedded in the pool they come from.
+    for number in 0..50 {
+        machine.write("old", &format!("etc/short-{number}"), "short\n");
+    }
+    let journey = Journey::between(machine, beroot);
+    journey
+        .machine
+        .run(&["export", "old", "-o", &journey.file])
+        .succeeds();
+    journey.import(&["new"]).succeeds();
+    assert_eq!(journey.there(), WHOLE);
+    assert_eq!(journey.get("/new/var", "encryptionroot"), journey.beroot);
+    assert_eq!(
+        journey.read("/new", "etc/short-7"),
+        Some("short\n".to_owned())
+    );
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn an_import_killed_amid_a_stream_leaves_nothing_under_its_name() {
+    use std::io::Write as _;
+    let journey = Journey::new();
+    let machine = &journey.machine;
+    machine.write("old", "data", noise(3_000_000));
+    machine
+        .run(&["export", "old", "--compress", "none", "-o", &journey.file])
+        .succeeds();
+    let whole = std::fs::read(&journey.file).unwrap();
+    for resume in [false, true] {
+        let mut arguments = vec!["-r", &journey.beroot, "import", "new"];
+        if resume {
+            arguments.push("--resume");
+        }
+        let mut import = Command::new(program())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut pipe = import.stdin.take().unwrap();
+        // What was written has been taken from the pipe but for what that holds, so the
+        // first dataset is being received.
+        pipe.write_all(&whole[..2_500_000]).unwrap();
+        import.kill().unwrap();
+        import.wait().unwrap();
+        drop(pipe);
+        let name = format!("{}/new", journey.beroot);
+        assert_ne!(try_sh("zfs", &["list", &name]).exit, 0);
+        // Until the kernel has taken back what `zfs receive` had, it is busy.
+        let recovered = (0..100).any(|_| {
+            let ran = machine.run_on(&journey.beroot, &["recover"]);
+            ran.exit == 0 && journey.there() == [""]
+        });
+        assert!(recovered, "{:?}", journey.there());
+        journey.nothing_is_left();
+    }
+    journey.import(&["new"]).succeeds();
+    assert_eq!(journey.there(), WHOLE);
+}

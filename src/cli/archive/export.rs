@@ -95,7 +95,9 @@ pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<()> 
             _ => "standard output".to_owned(),
         },
     };
-    context.only_root()?;
+    if !context.dry_run {
+        context.only_root()?;
+    }
     let out = outlet::open(context, args.output.as_deref())?;
     let report = export(context, &request, out)?;
     context.report("export", &report)

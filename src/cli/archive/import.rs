@@ -56,7 +56,9 @@ impl Args {
 }
 
 pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
-    context.only_root()?;
+    if !context.dry_run {
+        context.only_root()?;
+    }
     let input = inlet::open(args.input.as_deref(), context.interruption.asked())?;
     let report = import(context, args.name.clone(), input, args.resume)?;
     context.report("import", &report)

@@ -3,7 +3,7 @@
 pub mod export;
 pub mod import;
 pub mod inlet;
-mod outlet;
+pub mod outlet;
 mod print;
 
 use camino::Utf8Path;

@@ -70,8 +70,15 @@ impl Write for ToStandardOutput {
 impl Outlet for ToStandardOutput {
     fn keep(&mut self) -> io::Result<()> {
         match self.0.sync_all() {
-            // A pipe keeps nothing.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            // A pipe keeps nothing (fsync(2)).
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+                ) =>
+            {
+                Ok(())
+            }
             kept => kept,
         }
     }

@@ -28,11 +28,13 @@ pub(super) fn carry(cli: &Cli, transfer: &Transfer, meter: &dyn Meter) -> Result
     from_command(cli, transfer, receiver()?, meter)
 }
 
-/// The options and names `zfs send` is given.
+/// The options and names `zfs send` is given. As they lie in the pool, but for embedded ones
+/// (`-e`): a dataset that is encrypted where it arrives cannot have them
+/// (`dmu_recv_begin_check`).
 pub(super) fn sending(outgoing: &Outgoing) -> Vec<String> {
     let mut arguments = words(match outgoing.blocks {
         Blocks::Plain => &[],
-        Blocks::AsStored => &["-Lec"],
+        Blocks::AsStored => &["-Lc"],
         Blocks::Raw => &["-w"],
     });
     if let Some(base) = &outgoing.base {
