@@ -16,7 +16,6 @@ use super::{
 use crate::be::{Apart, BeName, BootEnvironment};
 use crate::boot::Loader;
 use crate::intent::Undertaking;
-use crate::marker;
 use crate::os::{MountRequest, Namespace};
 use crate::survey::Survey;
 use crate::sync::sides::pair_of;
@@ -458,45 +457,6 @@ fn release(
             }
         }
     }
-}
-
-/// The snapshots of an environment that a plan destroys, and that this program did not take
-/// for itself: somebody may want them. Those that move to what was cloned from them stay.
-#[must_use]
-pub fn snapshots_of_others(plan: &Plan, environment: &BootEnvironment<'_>) -> Vec<SnapshotName> {
-    let destroyed: BTreeSet<Guid> = plan
-        .steps
-        .iter()
-        .filter_map(|step| match &step.action {
-            Action::Transact { operations, .. } => Some(operations),
-            _ => None,
-        })
-        .flatten()
-        .filter_map(|operation| match operation {
-            SyncOp::Destroy {
-                guard: Guard::Guid(guid),
-                ..
-            } => Some(*guid),
-            _ => None,
-        })
-        .collect();
-    environment
-        .everything()
-        .flat_map(|dataset| &dataset.snapshots)
-        .filter(|snapshot| destroyed.contains(&snapshot.guid))
-        .filter(|snapshot| {
-            let mark = marker::read(&snapshot.marks, "op", snapshot.guid);
-            mark.is_none_or(|text| text.ends_with(" snapshot"))
-        })
-        .map(|snapshot| snapshot.name.clone())
-        .collect()
-}
-
-/// The refusal to take one of them along.
-#[must_use]
-pub fn has_snapshots(name: &BeName, first: &SnapshotName) -> Refusal {
-    let reason = format!("its snapshot {first} would go with it");
-    Refusal::new(format!("destroy {name}"), reason).why(Why::HasSnapshots)
 }
 
 /// Whether an environment has halves of pairs whose other halves are not in the

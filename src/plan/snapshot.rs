@@ -1,17 +1,18 @@
 //! A snapshot of a whole boot environment: `snapshot`, `create BE@SNAP`, and
 //! its end, `destroy BE@SNAP`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::create::source;
 use super::{
     Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, close, finished, fits,
     intent_clear, intent_mark, pools_of, snapshot_component,
 };
-use crate::be::BeName;
+use crate::be::{BeName, BootEnvironment};
 use crate::intent::Undertaking;
+use crate::marker;
 use crate::survey::Survey;
-use crate::zfs::{Dataset, Guard, PoolName, Snapshot, SnapshotName, SyncOp};
+use crate::zfs::{Dataset, Guard, Guid, PoolName, Snapshot, SnapshotName, SyncOp};
 
 /// `snapshot [NAME[@SNAP]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +182,45 @@ pub fn plan_destroy(survey: &Survey, be: &BeName, component: &str) -> Planned {
     append_destroy(survey, intent, &found, &mut plan);
     plan.outcome = format!("{be}@{component} is gone");
     Ok(plan)
+}
+
+/// The snapshots of an environment that a plan destroys, and that this program did not take
+/// for itself: somebody may want them. Those that move to what was cloned from them stay.
+#[must_use]
+pub fn of_others(plan: &Plan, environment: &BootEnvironment<'_>) -> Vec<SnapshotName> {
+    let destroyed: BTreeSet<Guid> = plan
+        .steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Transact { operations, .. } => Some(operations),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|operation| match operation {
+            SyncOp::Destroy {
+                guard: Guard::Guid(guid),
+                ..
+            } => Some(*guid),
+            _ => None,
+        })
+        .collect();
+    environment
+        .everything()
+        .flat_map(|dataset| &dataset.snapshots)
+        .filter(|snapshot| destroyed.contains(&snapshot.guid))
+        .filter(|snapshot| {
+            let mark = marker::read(&snapshot.marks, "op", snapshot.guid);
+            mark.is_none_or(|text| text.ends_with(" snapshot"))
+        })
+        .map(|snapshot| snapshot.name.clone())
+        .collect()
+}
+
+/// The refusal to take one of them along.
+#[must_use]
+pub fn would_go(name: &BeName, first: &SnapshotName) -> Refusal {
+    let reason = format!("its snapshot {first} would go with it");
+    Refusal::new(format!("destroy {name}"), reason).why(Why::HasSnapshots)
 }
 
 /// The transactions that end snapshots, the beroot's pool first.

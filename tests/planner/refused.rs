@@ -5,7 +5,7 @@ use beadm_rs::os::{Mount, Namespace};
 use beadm_rs::plan::{Action, Planned, activate, create, destroy, rename, rollback};
 use beadm_rs::zfs::{Canmount, Mountpoint};
 
-use super::made::{Made, dataset, refusal};
+use super::made::{Made, dataset, operations, refusal};
 
 fn two() -> Made {
     let mut made = Made::new();
@@ -164,6 +164,45 @@ fn what_somebody_holds_is_not_destroyed() {
     }
     made.on("rpool/ROOT/new/var").snapshots[0].holds = 0;
     destroyed(&made, false).unwrap();
+}
+
+#[test]
+fn an_origin_of_somebodys_goes_only_when_asked_for_and_needed_by_nothing_else() {
+    let mut made = two();
+    let kept = made.snapshot("rpool/ROOT/old@kept");
+    kept.clones.push(dataset("rpool/ROOT/new"));
+    made.on("rpool/ROOT/new").origin = Some("rpool/ROOT/old@kept".parse().unwrap());
+    let with = |made: &Made, origins| {
+        let request = destroy::Request {
+            name: "new".parse().unwrap(),
+            force: false,
+            origins,
+        };
+        destroy::plan(&made.survey, &Bootfs, &request)
+    };
+    let takes_it = |planned: Planned| {
+        operations(&planned.unwrap()).contains(&"destroy rpool/ROOT/old@kept".to_owned())
+    };
+    assert!(!takes_it(with(&made, destroy::Origins::Own)));
+    assert!(!takes_it(with(&made, destroy::Origins::Keep)));
+    assert!(takes_it(with(&made, destroy::Origins::All)));
+    made.on("rpool/ROOT/old").snapshots[0].holds = 1;
+    assert_eq!(
+        refusal(with(&made, destroy::Origins::All)),
+        "refused to destroy new: rpool/ROOT/old@kept is held\n\
+         zfs holds rpool/ROOT/old@kept names the tags; zfs release TAG rpool/ROOT/old@kept"
+    );
+    // Who does not ask for it is not stopped by it.
+    with(&made, destroy::Origins::Own).unwrap();
+    made.on("rpool/ROOT/old").snapshots[0].holds = 0;
+    made.dataset("rpool/ROOT/third").origin = Some("rpool/ROOT/old@kept".parse().unwrap());
+    let clones = &mut made.on("rpool/ROOT/old").snapshots[0].clones;
+    clones.push(dataset("rpool/ROOT/third"));
+    assert_eq!(
+        refusal(with(&made, destroy::Origins::All)),
+        "refused to destroy new: rpool/ROOT/third was cloned from its origin rpool/ROOT/old@kept \
+         too"
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::cli::{
 };
 use crate::plan::{
     Plan, Refusal, Why, create as creating, destroy as destroying, label, rollback as going_back,
+    snapshot as snapshots,
 };
 use crate::survey::{Scope, Survey};
 use crate::zfs::Setting;
@@ -279,9 +280,9 @@ fn without_snapshots(
     let Some(environment) = survey.environment(&request.name) else {
         return Ok(());
     };
-    match destroying::snapshots_of_others(plan, &environment).first() {
+    match snapshots::of_others(plan, &environment).first() {
         None => Ok(()),
-        Some(first) => Err(destroying::has_snapshots(&request.name, first)),
+        Some(first) => Err(snapshots::would_go(&request.name, first)),
     }
 }
 
