@@ -134,11 +134,10 @@ fn files_row(survey: &Survey, files: &Files) -> Option<Vec<String>> {
             called(source).unwrap_or("one that is gone")
         ),
         None => {
-            let next = survey.boot.once.as_ref().or(survey
-                .boot
-                .trial
-                .as_ref()
-                .map(|trial| &trial.dataset));
+            let tried = survey.boot.trial.as_ref();
+            let tried = tried.filter(|trial| trial.tries_left > 0);
+            let next = survey.boot.once.as_ref();
+            let next = next.or(tried.map(|trial| &trial.dataset));
             let next = next.or(survey.boot.next.as_ref());
             let next = next.and_then(|root| survey.environment_at(root))?;
             if next.guid() == running.guid() || !files.among.contains(&next.guid()) {

@@ -65,9 +65,14 @@ pub fn note(survey: &Survey, plan: &mut Plan, files: Option<&Files>) {
 /// What follows a synchronization into what runs, or that there was nothing to carry:
 /// what runs is the newest. The record ends where nothing else can come up by itself.
 fn settled(survey: &Survey, running: &BootEnvironment<'_>, files: &Files) -> Option<SyncOp> {
+    // What is tried comes up again while it has tries left. Of one that has none left only its own
+    // last try is still open; elsewhere the record of its trial ends a little later in this boot.
+    let entry = survey.boot.trial.as_ref();
+    let given_up =
+        entry.is_some_and(|entry| entry.tries_left == 0 && entry.dataset != running.root.name);
     let provisional = survey.boot.once.is_some()
-        || survey.boot.trial.is_some()
-        || !matches!(survey.trial(), Ok(None));
+        || entry.is_some_and(|entry| entry.tries_left > 0)
+        || (!given_up && !matches!(survey.trial(), Ok(None)));
     if running.is_next() && !provisional {
         return Some(unmark(survey, FILES));
     }

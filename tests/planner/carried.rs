@@ -1,7 +1,7 @@
 //! What is noted of where the newest files are: by a switch, at the boot after it, and
 //! by who takes an interrupted switch back.
 
-use beadm_rs::boot::Bootfs;
+use beadm_rs::boot::{Bootfs, TrialEntry};
 use beadm_rs::plan::{activate, files, recover};
 use beadm_rs::survey::Files;
 use beadm_rs::zfs::Guid;
@@ -128,4 +128,20 @@ fn the_note_ends_where_nothing_else_comes_up_by_itself() {
     // It came up the second time.
     made.running(OLD);
     assert_eq!(settled(&made), Vec::<String>::new());
+    // The loader went back, and its last try is used up.
+    made.next(OLD);
+    let mut entry = TrialEntry {
+        dataset: NEW.parse().unwrap(),
+        tries_left: 1,
+        tries_done: 2,
+    };
+    made.survey.boot.trial = Some(entry.clone());
+    assert_eq!(settled(&made), Vec::<String>::new());
+    entry.tries_left = 0;
+    made.survey.boot.trial = Some(entry);
+    assert_eq!(settled(&made), ["unmark rpool/ROOT files"]);
+    // That last try itself still waits for its confirmation.
+    made.running(NEW);
+    made.next(NEW);
+    assert_eq!(settled(&made), [newer.as_str()]);
 }
