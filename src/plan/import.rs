@@ -6,7 +6,6 @@
 //! receive sets, and goes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use serde::Serialize;
 
@@ -14,6 +13,7 @@ use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, fits, intent_clear, intent_mark,
 };
 use crate::archive::offer::{Form, Offer, Offered};
+use crate::archive::record::{Digest, hexadecimal};
 use crate::be::rewrite::Names;
 use crate::be::{BeName, NewBeName};
 use crate::intent::Undertaking;
@@ -93,14 +93,8 @@ pub fn staging(survey: &Survey, request: &Request) -> Result<(DatasetName, Strin
 
 /// What marks the datasets of an archive that is received in several tries.
 #[must_use]
-pub fn resume_mark(identity: &[u8; 32]) -> String {
-    identity
-        .iter()
-        .take(16)
-        .fold(String::new(), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+pub fn resume_mark(identity: &Digest) -> String {
+    hexadecimal(identity.get(..16).unwrap_or_default())
 }
 
 /// The environment that a try before left, by its name.
