@@ -28,6 +28,13 @@ pub const MAX_MANIFEST: usize = 16 << 20;
 /// A checksum.
 pub type Digest = [u8; 32];
 
+/// Bytes as people compare them.
+#[must_use]
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+    digits.collect()
+}
+
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

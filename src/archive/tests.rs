@@ -455,3 +455,81 @@ fn who_takes_a_stream_may_end_it() {
     // Not every dataset was written.
     assert!(writer.finish().is_err());
 }
+
+#[test]
+fn a_package_is_read_whole_or_refused() {
+    let whole = include_bytes!("../../fuzz/corpus/archive_input/package").to_vec();
+    let mut input = Input::open(Box::new(Cursor::new(whole.clone()))).unwrap();
+    assert_eq!(input.offer().form, Form::Package);
+    let begin = input.upcoming().unwrap().unwrap();
+    assert_eq!(
+        begin.name.as_str(),
+        input.offer().datasets[0].source.as_str().to_owned() + "@" + begin.name.component()
+    );
+    input.skip(&mut |_| true).unwrap();
+    assert_eq!(input.upcoming().unwrap(), None);
+    input.finish().unwrap();
+    for length in 0..whole.len() {
+        assert!(read(whole[..length].to_vec()).is_err(), "{length}");
+    }
+    refused([&whole[..], b"x"].concat(), "something follows its end");
+    // Nothing that a byte could say makes it take what is not in its list.
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        let _ = read(bytes);
+    }
+}
+
+#[test]
+fn the_list_of_a_package_is_taken_as_far_as_it_may_go() {
+    let first: [u8; RECORD] = *sent("", 7, b"").first_chunk().unwrap();
+    let mut begin = Begin::decode(&first).unwrap();
+    begin.name = "p/ROOT/x@s".parse().unwrap();
+    let tree = include_bytes!("../../fuzz/corpus/archive_list/tree");
+    let package = super::package::parse(begin.clone(), tree).unwrap();
+    let said: Vec<String> = package
+        .datasets
+        .iter()
+        .map(|it| {
+            format!(
+                "{:?} {:?} {:?} {} {:?}",
+                it.path,
+                it.snapshots,
+                it.mountpoint,
+                it.canmount.as_str(),
+                it.properties
+            )
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            r#""" [("s", Guid(7))] Some("/") noauto []"#,
+            r#""var" [("s", Guid(8))] Some("/srv") off [("a:b", "c")]"#,
+        ]
+    );
+    for length in 0..tree.len() {
+        assert!(
+            super::package::parse(begin.clone(), &tree[..length]).is_err(),
+            "{length}"
+        );
+    }
+    for (list, why) in [
+        (
+            &include_bytes!("../../fuzz/corpus/archive_list/outside")[..],
+            "p/ROOT/y is in it, and not below p/ROOT/x",
+        ),
+        (
+            &include_bytes!("../../fuzz/corpus/archive_list/since")[..],
+            "which changes datasets that are there",
+        ),
+        (
+            &include_bytes!("../../fuzz/corpus/archive_list/deep")[..],
+            "too deep",
+        ),
+    ] {
+        let error = super::package::parse(begin.clone(), list).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Environments that travel.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read as _};
 use std::process::Stdio;
 use std::sync::atomic::AtomicBool;
 
@@ -295,6 +295,66 @@ fn an_export_into_an_import_is_a_copy() {
             .any(|it| it.starts_with("rpool/ROOT/copy/var/log "))
     );
     assert!(copied.iter().all(|it| !it.contains('@')), "{copied:#?}");
+}
+
+#[test]
+fn an_export_into_a_pipe_that_nobody_reads_can_be_ended() {
+    let machine = furnished();
+    let before = picture(&machine);
+    let noise: Vec<u8> = (0..400_000_u32)
+        .flat_map(|i| {
+            i.wrapping_mul(2_654_435_761)
+                .rotate_left(i % 31)
+                .to_le_bytes()
+        })
+        .collect();
+    let root = dataset("rpool/ROOT/debian");
+    machine.sim.write_file(&root, "noise", noise).unwrap();
+    let mut export = program()
+        .arg("--sim")
+        .arg(machine.directory())
+        .args(["export", "--compress", "none"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The first of it is there, and then nobody takes more.
+    let mut pipe = export.stdout.take().unwrap();
+    pipe.read_exact(&mut [0; 19]).unwrap();
+    let id = nix::unistd::Pid::from_raw(export.id().try_into().unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+    let output = export.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("interrupted\n  state: what was changed was undone"),
+        "{said}"
+    );
+    drop(pipe);
+    machine.with_files("rpool/ROOT/debian", |root| root.remove_file("noise"));
+    assert_eq!(picture(&machine), before);
+}
+
+#[test]
+fn the_report_says_how_much_was_written() {
+    let machine = furnished();
+    let file = machine.scratch.join("a");
+    let output = program()
+        .arg("--sim")
+        .arg(machine.directory())
+        .args(["--json", "export", "-o", file.as_str()])
+        .output()
+        .unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["schema"], "beadm-rs/export/v1");
+    assert_eq!(report["bytes"], std::fs::metadata(&file).unwrap().len());
+    // The last record holds it.
+    let archive = std::fs::read(&file).unwrap();
+    let seal: String = archive[archive.len() - 32..]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(report["checksum"], seal);
 }
 
 #[test]

@@ -8,11 +8,13 @@ use clap_complete::ArgValueCompleter;
 
 use super::outlet;
 use crate::archive::manifest::Machine;
+use crate::archive::record::{Digest, hexadecimal};
 use crate::be::BeName;
 use crate::cli::BeSnapshot;
 use crate::cli::completions::environments;
 use crate::cli::context::{Context, Report};
 use crate::cli::error::Trouble;
+use crate::cli::output;
 use crate::execute::freight::{Freight, Outlet};
 use crate::host::Host;
 use crate::os::Object;
@@ -99,8 +101,26 @@ pub(in crate::cli) fn run(context: &Context, args: &Args) -> anyhow::Result<()> 
         context.only_root()?;
     }
     let out = outlet::open(context, args.output.as_deref())?;
-    let report = export(context, &request, out)?;
-    context.report("export", &report)
+    let exported = export(context, &request, out)?;
+    if !context.json {
+        return context.report("export", &exported.report);
+    }
+    let mut content = exported.report.json();
+    if let (Some(object), Some((bytes, seal))) = (content.as_object_mut(), exported.written) {
+        object.insert("bytes".to_owned(), bytes.into());
+        let seal = seal.map(|seal| hexadecimal(&seal));
+        object.insert("checksum".to_owned(), seal.into());
+    }
+    Ok(output::json(&mut io::stdout(), "export", content)?)
+}
+
+/// What an export came to.
+#[derive(Debug)]
+pub struct Exported {
+    /// As of every change.
+    pub report: Report,
+    /// Bytes of what was written, and for an archive the checksum over all of it.
+    pub written: Option<(u64, Option<Digest>)>,
 }
 
 /// `BE`, `BE@SNAP`, or the running one.
@@ -132,7 +152,7 @@ pub fn export(
     context: &Context,
     request: &export::Request,
     out: Option<Box<dyn Outlet>>,
-) -> Result<Report, Trouble> {
+) -> Result<Exported, Trouble> {
     let named = request.from.environment.as_ref();
     let mut around = Around {
         properties: true,
@@ -153,7 +173,7 @@ pub fn export(
         output: out,
         ..Freight::default()
     };
-    context.change_with(
+    let report = context.change_with(
         look,
         |survey| {
             let facts = Facts {
@@ -163,7 +183,11 @@ pub fn export(
             export::plan(survey, request, &facts)
         },
         &mut freight,
-    )
+    )?;
+    Ok(Exported {
+        report,
+        written: freight.written,
+    })
 }
 
 /// What is said of this machine and of the system in the environment, as far as it

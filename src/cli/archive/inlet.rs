@@ -24,16 +24,25 @@ struct Patient {
 
 impl Read for Patient {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if self.interrupted.load(Ordering::Relaxed) {
-                return Err(archive::Error::Interrupted.into());
-            }
-            let mut polled = [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut polled, PollTimeout::from(PATIENCE)) {
-                Ok(0) | Err(Errno::EINTR) => {}
-                Ok(_) => return self.file.read(into),
-                Err(error) => return Err(error.into()),
-            }
+        ready(&self.file, PollFlags::POLLIN, self.interrupted)?;
+        self.file.read(into)
+    }
+}
+
+/// Waits until a file can be read or written, or somebody interrupts it.
+///
+/// # Errors
+/// [`archive::Error::Interrupted`], and what poll(2) says.
+pub(super) fn ready(file: &File, wanted: PollFlags, interrupted: &AtomicBool) -> io::Result<()> {
+    loop {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(archive::Error::Interrupted.into());
+        }
+        let mut polled = [PollFd::new(file.as_fd(), wanted)];
+        match poll(&mut polled, PollTimeout::from(PATIENCE)) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -4,10 +4,13 @@
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
 use std::os::fd::AsFd as _;
+use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::poll::PollFlags;
 use tempfile::NamedTempFile;
 
+use super::inlet::ready;
 use crate::cli::context::Context;
 use crate::cli::error::Trouble;
 use crate::execute::freight::Outlet;
@@ -55,21 +58,32 @@ impl Outlet for ToFile {
     }
 }
 
-struct ToStandardOutput(File);
+/// Standard output, until somebody interrupts it: whoever reads a pipe may hang.
+struct ToStandardOutput {
+    file: File,
+    interrupted: &'static AtomicBool,
+    /// It takes so much at once without making anybody wait, once it takes anything.
+    at_once: usize,
+}
+
+/// What a pipe that can be written to takes at least (`PIPE_BUF`, pipe(7)).
+const PIPE: usize = 4096;
 
 impl Write for ToStandardOutput {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(bytes)
+        ready(&self.file, PollFlags::POLLOUT, self.interrupted)?;
+        let part = bytes.get(..self.at_once).unwrap_or(bytes);
+        self.file.write(part)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.file.flush()
     }
 }
 
 impl Outlet for ToStandardOutput {
     fn keep(&mut self) -> io::Result<()> {
-        match self.0.sync_all() {
+        match self.file.sync_all() {
             // A pipe keeps nothing (fsync(2)).
             Err(error)
                 if matches!(
@@ -106,7 +120,13 @@ pub fn open(
         let descriptor = io::stdout().as_fd().try_clone_to_owned();
         let descriptor =
             descriptor.map_err(|error| Trouble::refused(format!("standard output: {error}")))?;
-        return Ok(Some(Box::new(ToStandardOutput(descriptor.into()))));
+        let file = File::from(descriptor);
+        let regular = file.metadata().is_ok_and(|metadata| metadata.is_file());
+        return Ok(Some(Box::new(ToStandardOutput {
+            file,
+            interrupted: context.interruption.asked(),
+            at_once: if regular { usize::MAX } else { PIPE },
+        })));
     };
     let there = path.symlink_metadata().ok();
     if there.as_ref().is_some_and(|metadata| !metadata.is_file()) {

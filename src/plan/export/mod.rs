@@ -8,25 +8,22 @@
 //! may be the `import` at the other end of the pipe. The mark says that a snapshot is
 //! an export's, and a lock of its own whether that is under way.
 
-use std::collections::BTreeSet;
+mod since;
 
 use serde::Serialize;
 
+use self::since::Before;
 use super::create;
 use super::{
-    Action, Plan, Planned, Refusal, Step, bad_name, changeable, environment, finished,
-    marked_snapshots, snapshot_component, without_marked,
+    Action, Plan, Planned, Refusal, Step, bad_name, changeable, finished, marked_snapshots,
+    snapshot_component, without_marked,
 };
-use crate::archive::manifest::{Base, Encryption, Entry, FORMAT, Kind, Machine, Manifest};
+use crate::archive::manifest::{Encryption, Entry, FORMAT, Kind, Machine, Manifest};
 use crate::archive::policy;
 use crate::be::{BeName, BootEnvironment};
-use crate::diff::lineage::ancestors;
 use crate::marker;
-use crate::os::Object;
 use crate::survey::Survey;
-use crate::zfs::{
-    Blocks, Canmount, Dataset, Guard, Guid, Mountpoint, Outgoing, Snapshot, SnapshotName, SyncOp,
-};
+use crate::zfs::{Blocks, Canmount, Dataset, Guard, Guid, Mountpoint, Outgoing, Snapshot, SyncOp};
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -323,107 +320,6 @@ fn mountpoint(
             Ok(None)
         }
     }
-}
-
-/// What `--since` stands for.
-enum Before {
-    /// Whatever these datasets, by their places, have come from too.
-    Environment(Vec<(String, BTreeSet<Guid>)>),
-    /// These snapshots, by the places of their datasets.
-    Snapshots(Vec<(String, Guid)>),
-}
-
-impl Before {
-    fn find(
-        survey: &Survey,
-        attempted: &str,
-        source: &BootEnvironment<'_>,
-        since: &Since,
-    ) -> Result<Self, Refusal> {
-        match since {
-            Since::Snapshot(name, component) => {
-                let of = environment(survey, attempted, name)?;
-                Self::snapshots(survey, attempted, &of, component)
-            }
-            Since::Named(text) => {
-                let named: Option<BeName> = text.parse().ok();
-                let other = named.and_then(|name| survey.environment(&name));
-                match other {
-                    Some(other) => Ok(Self::environment(survey, &other)),
-                    None => Self::snapshots(survey, attempted, source, text),
-                }
-            }
-        }
-    }
-
-    fn environment(survey: &Survey, other: &BootEnvironment<'_>) -> Self {
-        let places = survey.within(&other.root.name).map(|dataset| {
-            let object = Object::Dataset(dataset.name.clone());
-            let guids = ancestors(survey, &object).into_iter().map(|(guid, _)| guid);
-            (place(&other.root.name, dataset), guids.collect())
-        });
-        Self::Environment(places.collect())
-    }
-
-    fn snapshots(
-        survey: &Survey,
-        attempted: &str,
-        of: &BootEnvironment<'_>,
-        component: &str,
-    ) -> Result<Self, Refusal> {
-        let found: Vec<(String, Guid)> = survey
-            .within(&of.root.name)
-            .filter_map(|dataset| {
-                let mut snapshots = dataset.snapshots.iter();
-                let snapshot = snapshots.find(|it| it.name.component() == component)?;
-                Some((place(&of.root.name, dataset), snapshot.guid))
-            })
-            .collect();
-        if found.iter().any(|(place, _)| place.is_empty()) {
-            return Ok(Self::Snapshots(found));
-        }
-        Err(Refusal::new(
-            attempted,
-            format!(
-                "there is neither an environment nor a snapshot of {} called '{component}' to \
-                 tell the difference to",
-                of.name()
-            ),
-        )
-        .remedy("beadm-rs list -a shows what there is"))
-    }
-
-    /// The newest snapshot a dataset came from that was sent before.
-    fn base(
-        &self,
-        survey: &Survey,
-        dataset: &Dataset,
-        path: &str,
-        sent: Option<&SnapshotName>,
-    ) -> Option<Base> {
-        let object = match sent {
-            Some(snapshot) => Object::Snapshot(snapshot.clone()),
-            None => Object::Dataset(dataset.name.clone()),
-        };
-        let wanted = |guid: &Guid| match self {
-            Self::Environment(places) => places
-                .iter()
-                .any(|(place, guids)| place == path && guids.contains(guid)),
-            Self::Snapshots(places) => places
-                .iter()
-                .any(|(place, snapshot)| place == path && snapshot == guid),
-        };
-        ancestors(survey, &object)
-            .into_iter()
-            .filter(|(_, name)| Some(name) != sent)
-            .find(|(guid, _)| wanted(guid))
-            .map(|(guid, name)| Base { name, guid })
-    }
-}
-
-fn place(root: &crate::zfs::DatasetName, dataset: &Dataset) -> String {
-    let below = dataset.name.as_str().strip_prefix(root.as_str());
-    below.unwrap_or_default().trim_start_matches('/').to_owned()
 }
 
 /// The snapshots of exports that did not end: of all, where none is under way.
