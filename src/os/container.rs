@@ -48,7 +48,7 @@ pub fn machine_name(text: &str) -> String {
         let begins = name.is_empty() || name.ends_with('.');
         name.push(match c {
             'a'..='z' | 'A'..='Z' | '0'..='9' => c,
-            '_' | '-' | '.' if !begins => c,
+            '-' | '.' if !begins => c,
             _ if begins => 'x',
             _ => '-',
         });
@@ -106,7 +106,7 @@ mod tests {
     fn names_become_names_of_machines() {
         for (name, machine) in [
             ("debian", "debian"),
-            ("2026-11_new.1", "2026-11_new.1"),
+            ("2026-11_new.1", "2026-11-new.1"),
             ("a:b c", "a-b-c"),
             ("_a", "xa"),
             ("a.", "a"),
@@ -115,7 +115,8 @@ mod tests {
             assert_eq!(machine_name(name), machine);
             assert!(is_machine_name(machine), "{machine}");
         }
-        assert!(!is_machine_name("a b"));
+        // systemd-nspawn takes no underscore either.
+        assert!(!is_machine_name("a b") && !is_machine_name("a_b"));
     }
 
     #[test]
