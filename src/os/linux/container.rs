@@ -12,8 +12,9 @@ use crate::sys::command;
 const NSPAWN: &str = "systemd-nspawn";
 const MACHINECTL: &str = "machinectl";
 
-/// How long one may take to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long one may take to end: it stops in order, and where it does not within systemd's own
+/// 90 seconds it is killed.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often it is looked whether it has.
 const PAUSE: Duration = Duration::from_millis(100);

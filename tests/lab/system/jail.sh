@@ -2,11 +2,11 @@
 # Sourced by tests/lab/run, which defines `stage`: one boot of the same disk each.
 # shellcheck shell=bash
 
-stage boot-1 400 <<'GUEST' || return
+stage boot-1 700 <<'GUEST' || return
 for tool in bectl beadm; do ln -s "$(command -v beadm-rs)" /usr/local/sbin/$tool; done
-said=/run/lab/result/said
-jail() { bectl jail "$@" </dev/null 2>$said; }
-status() { "$@" >/dev/null 2>$said; echo $?; }
+stderr=/run/lab/result/stderr
+jail() { bectl jail "$@" </dev/null 2>$stderr; }
+status() { "$@" >/dev/null 2>$stderr; echo $?; }
 mounted() { bectl list -H | awk '$1 == "new" { print $3 }'; }
 machines() { machinectl list --no-legend | awk '{ print $1 }'; }
 everything() {
@@ -24,7 +24,7 @@ check_is "it has all of its datasets" "$(stat -fc %T /var)" jail new stat -fc %T
 check_is "a network of its own has a loopback device alone" lo jail -o vnet=new new ls /sys/class/net
 check_is "no disk is in it" "" jail new sh -c 'ls /dev | grep -E "^(vd|zd|zfs)"'
 check_is "what has no counterpart ends it" 1 status jail -o ip4.addr=10.0.0.2 new true
-check_is "and is named" "bectl jail: these parameters have no counterpart in systemd-nspawn: ip4.addr=10.0.0.2" cat $said
+check_is "and is named" "bectl jail: these parameters have no counterpart in systemd-nspawn: ip4.addr=10.0.0.2" cat $stderr
 left() { everything | diff /run/before -; }
 check_is "nothing of all that is left" "" left
 check_is "with -U it stays mounted" 0 status jail -U new true

@@ -20,13 +20,13 @@ boots() { find /boot /boot/efi -type f -exec sha256sum {} + | sort; zpool get -H
 check "installed" dpkg -i /root/debs/beadm-rs_*.deb
 check_is "nothing of it is enabled" "" sh -c 'find /etc/systemd/system -name "beadm-rs-*"'
 check_is "bectl is not there" "" sh -c 'command -v bectl beadm'
-check "the manual is found by its name" test -s /usr/share/man/man8/beadm-rs.8.gz
+check_is "the manuals are in it" 3 sh -c 'dpkg -L beadm-rs | grep -c "^/usr/share/man/man[578]/beadm-rs.*\.gz$"'
 check "what is installed is what was packed" dpkg --verify beadm-rs
 check "init" beadm-rs init -y
 check_is "init enabled the units" enabled systemctl is-enabled beadm-rs-boot.service
 check "create" beadm-rs create new
 if grep -q libzfs_core.so <(readelf -d /usr/sbin/beadm-rs); then
-    check "streams go through the library" sh -c 'beadm-rs status | grep -q libzetta'
+    check "streams go through the library" sh -c 'beadm-rs status | grep -q libzfs_core'
 fi
 check "the names are another package" dpkg -i /root/debs/beadm-rs-names_*.deb
 check_is "bectl lists" "debian NR,new -" sh -c 'bectl list -H | cut -f 1,2 | tr "\t\n" " ," | sed "s/,$//"'
