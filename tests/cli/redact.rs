@@ -125,7 +125,7 @@ impl Redactions {
             .count();
         let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
         let found = &text[..length];
-        if word && length == ID.len() && looks_like(bytes, ID) && digits < length {
+        if word && length == ID.len() && looks_like(bytes, ID) {
             let number = self.number("operation", found);
             return (length, format!("OPERATION-{number:06}"));
         }

@@ -235,7 +235,8 @@ impl State {
         self.last_tree
     }
 
-    /// An identity nothing here has.
+    /// An identity nothing here has; of 17 digits at least, as nearly all are: what has 16
+    /// is an operation's id, to whoever reads what is printed.
     pub(super) fn new_guid(&mut self) -> Guid {
         loop {
             let number = self.number();
@@ -244,7 +245,7 @@ impl State {
             } else {
                 random(number)
             });
-            let taken = guid.0 == 0
+            let taken = guid.0 < 10_u64.pow(16)
                 || self.pools.values().any(|pool| pool.guid == guid)
                 || self.datasets.values().any(|head| {
                     head.guid == guid || head.snapshots.iter().any(|snap| snap.guid == guid)
