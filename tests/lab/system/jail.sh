@@ -30,7 +30,7 @@ check_is "nothing of all that is left" "" left
 check_is "with -U it stays mounted" 0 status jail -U new true
 check_is "where it was" /run/beadm-rs/mnt/new mounted
 check "and unjail unmounts it" bectl unjail new
-check_is "it runs at another place" "" jail -o path=/mnt/a/b new touch /etc/touched
+check_is "it runs at another place, and the way there is made" 0 status jail -o path=/mnt/a/b new touch /etc/touched
 check "what it does stays in the environment" sh -c 'd=$(bectl mount new) && test -e "$d/etc/touched" && bectl umount new'
 
 check_is "it boots, and says nothing" "" bectl jail -b new

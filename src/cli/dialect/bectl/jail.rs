@@ -53,7 +53,7 @@ pub(super) fn jail(context: &Context, words: &[String]) -> Done {
     let not_mounted = |trouble| stop("could not mount bootenv".to_owned(), Some(trouble));
     let name = environment(context, name).map_err(not_mounted)?;
     let batch = options.has('b');
-    let root = mount::mounted(context, &name, meant.path.as_deref(), false).map_err(not_mounted)?;
+    let root = super::mount::mounted(context, &name, meant.path.as_deref()).map_err(not_mounted)?;
     let container = Container {
         name: meant.name,
         root: root.clone(),

@@ -4,6 +4,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::super::{Done, Stop, environment, say};
 use super::{code, miscounted, named, options, wrong_number};
+use crate::be::BeName;
 use crate::cli::context::Context;
 use crate::cli::error::{FAILED, Trouble};
 use crate::cli::mount as mounts;
@@ -18,15 +19,7 @@ pub(super) fn mount(context: &Context, words: &[String]) -> Done {
         [] => return Err(miscounted(words, "missing argument(s)")),
         _ => return Err(miscounted(words, "too many arguments")),
     };
-    let mounted = environment(context, name).and_then(|name| {
-        let made = directory.map_or_else(|| Ok(Vec::new()), way_to)?;
-        mounts::mounted(context, &name, directory, false).inspect_err(|_| {
-            for directory in made.iter().rev() {
-                // Never more than an empty directory.
-                let _ = std::fs::remove_dir(directory);
-            }
-        })
-    });
+    let mounted = environment(context, name).and_then(|name| mounted(context, &name, directory));
     match mounted {
         Ok(directory) => say(directory.as_str()).map(|()| 0),
         Err(trouble) => Err(code::failed(trouble).then(match directory {
@@ -34,6 +27,21 @@ pub(super) fn mount(context: &Context, words: &[String]) -> Done {
             None => format!("Failed to mount bootenv {name} at temporary path"),
         })),
     }
+}
+
+/// Mounts it with all of its datasets, making the way to where; says where that is.
+pub(super) fn mounted(
+    context: &Context,
+    name: &BeName,
+    directory: Option<&Utf8Path>,
+) -> Result<Utf8PathBuf, Trouble> {
+    let made = directory.map_or_else(|| Ok(Vec::new()), way_to)?;
+    mounts::mounted(context, name, directory, false).inspect_err(|_| {
+        for directory in made.iter().rev() {
+            // Never more than an empty directory.
+            let _ = std::fs::remove_dir(directory);
+        }
+    })
 }
 
 /// Makes the directories on the way to one, as libzfs does before it mounts; those made.
