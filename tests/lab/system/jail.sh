@@ -10,7 +10,8 @@ status() { "$@" >/dev/null 2>$stderr; echo $?; }
 mounted() { bectl list -H | awk '$1 == "new" { print $3 }'; }
 machines() { machinectl list --no-legend | awk '{ print $1 }'; }
 everything() {
-    findmnt -rno TARGET,SOURCE
+    # systemd-nspawn leaves a place of its own where it is ended while it starts.
+    findmnt -rno TARGET,SOURCE | grep -v '^/run/systemd/nspawn/'
     zfs list -H -o name -t all -r rpool
     machines
 }
