@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, fits, intent_clear, intent_mark,
-    snapshot_component,
 };
 use super::{
     Piece, Request, asked_settings, mountpoint_of, new_root, note_apart, pieces, replace,
@@ -48,11 +47,7 @@ pub(super) fn copy(
         );
     }
     let new = new_root(survey, attempted, request, &beroot)?;
-    let component = request
-        .from
-        .snapshot
-        .clone()
-        .unwrap_or_else(|| snapshot_component(survey));
+    let component = request.from.component(survey);
     let place = |dataset: &Dataset| {
         dataset
             .name

@@ -38,6 +38,14 @@ pub struct From {
     pub snapshot: Option<String>,
 }
 
+impl From {
+    /// What its snapshots are called, those that there are or those to be taken.
+    pub(super) fn component(&self, survey: &Survey) -> String {
+        let given = self.snapshot.clone();
+        given.unwrap_or_else(|| snapshot_component(survey))
+    }
+}
+
 /// `create NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -321,11 +329,7 @@ fn clone(
 ) -> Planned {
     let new = new_root(survey, attempted, request, &survey.beroot)?;
     let own = request.from.snapshot.is_none();
-    let component = request
-        .from
-        .snapshot
-        .clone()
-        .unwrap_or_else(|| snapshot_component(survey));
+    let component = request.from.component(survey);
     let mut roots = Vec::new();
     for root in source.roots() {
         let parent = root.name.parent().unwrap_or_else(|| root.name.clone());

@@ -16,7 +16,7 @@ use self::since::Before;
 use super::create;
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, finished, marked_snapshots,
-    snapshot_component, without_marked,
+    without_marked,
 };
 use crate::archive::manifest::{Encryption, Entry, FORMAT, Kind, Machine, Manifest};
 use crate::archive::policy;
@@ -98,11 +98,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     changeable(survey, attempted, [&survey.beroot.pool()])?;
     whole(survey, attempted, &source)?;
     let own = request.from.snapshot.is_none();
-    let component = request
-        .from
-        .snapshot
-        .clone()
-        .unwrap_or_else(|| snapshot_component(survey));
+    let component = request.from.component(survey);
     let mut plan = Plan::new(survey, "export");
     let mut left_out = Vec::new();
     for (dataset, why) in source.apart() {
