@@ -15,7 +15,7 @@ use super::progress::Bar;
 use crate::execute::freight::Freight;
 use crate::execute::{execute, execute_with};
 use crate::host::Host;
-use crate::os::Lock;
+use crate::os::{self, Lock, LockKind};
 use crate::plan::{self, Plan, Planned, recover};
 use crate::survey::{Around, Found, Scope, Survey};
 
@@ -110,7 +110,7 @@ impl Context {
     #[must_use]
     pub fn unfinished(&self, survey: &Survey) -> Option<String> {
         let found = survey.intent()?;
-        if let Some(holder) = self.host.platform.lock_holder() {
+        if let Some(holder) = self.host.platform.lock_holder(LockKind::Change) {
             return Some(format!("a change is under way ({holder})"));
         }
         Some(match found {
@@ -137,7 +137,7 @@ impl Context {
     #[must_use]
     pub fn unfinished_upgrade(&self, survey: &Survey) -> Option<String> {
         let environment = plan::upgrade::unfinished(survey).next()?;
-        if self.host.platform.upgrade_holder().is_some() {
+        if self.host.platform.lock_holder(LockKind::Upgrade).is_some() {
             return None;
         }
         Some(format!(
@@ -167,13 +167,21 @@ impl Context {
         self.host.simulated || nix::unistd::geteuid().is_root()
     }
 
+    /// Takes the lock of a kind of work.
+    ///
+    /// # Errors
+    /// [`os::Error::Locked`] where it is held for longer than `patience`.
+    pub fn lock_of(&self, kind: LockKind, patience: Duration) -> os::Result<Lock> {
+        self.host.platform.lock(kind, &self.purpose, patience)
+    }
+
     /// Takes the lock that every change holds.
     ///
     /// # Errors
     /// Not root, or another change is under way for longer than [`PATIENCE`].
     pub fn lock(&self) -> Result<Lock, Trouble> {
         self.only_root()?;
-        let lock = self.host.platform.lock(&self.purpose, PATIENCE)?;
+        let lock = self.lock_of(LockKind::Change, PATIENCE)?;
         self.interruption.changing(true);
         Ok(lock)
     }

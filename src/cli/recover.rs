@@ -1,6 +1,7 @@
 //! `recover`.
 
 use std::io;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -8,6 +9,7 @@ use super::context::Context;
 use super::error::Trouble;
 use super::{output, upgrade};
 use crate::be::BeName;
+use crate::os::LockKind;
 use crate::plan::{self, recover};
 use crate::survey::{Scope, Survey};
 
@@ -65,7 +67,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
 /// Ends what interrupted exports left; what there is to say of it.
 fn exports(context: &Context) -> Result<Option<String>, Trouble> {
     let platform = &context.host.platform;
-    if platform.export_holder().is_some() {
+    if platform.lock_holder(LockKind::Export).is_some() {
         return Ok(None);
     }
     if context.dry_run {
@@ -73,7 +75,7 @@ fn exports(context: &Context) -> Result<Option<String>, Trouble> {
         return Ok(plan::export::sweep(&survey)?.map(|plan| plan.outcome));
     }
     let _lock = context.lock()?;
-    let _export = platform.lock_export(&context.purpose)?;
+    let _export = context.lock_of(LockKind::Export, Duration::ZERO)?;
     let survey = Survey::take(&context.host, Scope::Change)?;
     let Some(plan) = plan::export::sweep(&survey)? else {
         return Ok(None);
@@ -88,7 +90,12 @@ fn upgrades(context: &Context) -> Result<Vec<BeName>, Trouble> {
     if !context.dry_run {
         return upgrade::recover(context);
     }
-    if context.host.platform.upgrade_holder().is_some() {
+    if context
+        .host
+        .platform
+        .lock_holder(LockKind::Upgrade)
+        .is_some()
+    {
         return Ok(Vec::new());
     }
     let survey = Survey::take(&context.host, Scope::Names)?;

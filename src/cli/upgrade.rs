@@ -7,6 +7,7 @@ mod work;
 use std::ffi::OsString;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use clap_complete::ArgValueCompleter;
@@ -22,6 +23,7 @@ use crate::be::{BeName, NewBeName};
 use crate::diff;
 use crate::diff::inventory::{self, Packages};
 use crate::host::Host;
+use crate::os::LockKind;
 use crate::os::inside::{Output, Program};
 use crate::packages::upgrade::ENVIRONMENT;
 use crate::plan::activate::Preflight;
@@ -93,7 +95,7 @@ pub(super) fn run(context: &Context, args: &Args) -> anyhow::Result<()> {
         None
     } else {
         context.only_root()?;
-        let lock = context.host.platform.lock_upgrade(&context.purpose);
+        let lock = context.lock_of(LockKind::Upgrade, Duration::ZERO);
         let lock = lock.map_err(Trouble::from)?;
         for name in take_back(context)? {
             context.warn(&taken_back(&name));
@@ -179,7 +181,7 @@ fn remove(context: &Context, name: &BeName) -> Result<(), Trouble> {
 /// What `recover` does about upgrades: the names of what is gone.
 pub(super) fn recover(context: &Context) -> Result<Vec<BeName>, Trouble> {
     // One that is under way goes on.
-    match context.host.platform.lock_upgrade(&context.purpose) {
+    match context.lock_of(LockKind::Upgrade, Duration::ZERO) {
         Ok(_lock) => take_back(context),
         Err(crate::os::Error::Locked { .. }) => Ok(Vec::new()),
         Err(error) => Err(error.into()),

@@ -34,7 +34,7 @@ use super::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use super::loader::LoaderPartition;
 use super::mountinfo::{self, Entry};
 use super::{
-    Booted, EachWork, Error, Facts, FileWork, Files, Holder, Lock, Mount, MountRequest,
+    Booted, EachWork, Error, Facts, FileWork, Files, Holder, Lock, LockKind, Mount, MountRequest,
     MountedWork, Namespace, Object, Platform, Result, log,
 };
 use crate::sys::{command, lock};
@@ -440,9 +440,13 @@ impl Platform for Linux {
         directory.parent() == Some(&self.run.join("mnt"))
     }
 
-    fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock> {
+    fn lock(&self, kind: LockKind, purpose: &str, patience: Duration) -> Result<Lock> {
         self.directory(&self.run)?;
-        lock::acquire(&self.run.join("lock"), purpose, patience)
+        lock::acquire(&self.run.join(kind.file()), purpose, patience)
+    }
+
+    fn lock_holder(&self, kind: LockKind) -> Option<String> {
+        lock::holder(&self.run.join(kind.file()))
     }
 
     fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> Result<()> {
@@ -481,28 +485,6 @@ impl Platform for Linux {
 
     fn end_contained(&self, running: &Running) -> Result<()> {
         container::end(running)
-    }
-
-    fn lock_holder(&self) -> Option<String> {
-        lock::holder(&self.run.join("lock"))
-    }
-
-    fn lock_upgrade(&self, purpose: &str) -> Result<Lock> {
-        self.directory(&self.run)?;
-        lock::acquire(&self.run.join("upgrade.lock"), purpose, Duration::ZERO)
-    }
-
-    fn upgrade_holder(&self) -> Option<String> {
-        lock::holder(&self.run.join("upgrade.lock"))
-    }
-
-    fn lock_export(&self, purpose: &str) -> Result<Lock> {
-        self.directory(&self.run)?;
-        lock::acquire(&self.run.join("export.lock"), purpose, Duration::ZERO)
-    }
-
-    fn export_holder(&self) -> Option<String> {
-        lock::holder(&self.run.join("export.lock"))
     }
 
     fn new_log(&self, name: &str) -> Result<(Utf8PathBuf, fs::File)> {

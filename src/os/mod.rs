@@ -4,17 +4,18 @@
 //! [`linux`] is the real one; the simulator ([`crate::zfs::sim`]) is its own.
 
 pub mod container;
+mod error;
 pub mod firmware;
 pub mod grub;
 pub mod inside;
 pub mod label;
 pub mod linux;
 pub mod loader;
+mod lock;
 pub mod log;
 mod mirror;
 pub mod mountinfo;
 
-use std::fs::File;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -24,60 +25,13 @@ use serde::Serialize;
 
 use crate::zfs::{DatasetName, PoolName, SnapshotName};
 use container::{Container, Running};
+pub use error::{Error, Result};
 use firmware::{Boots, Extent};
 use grub::{GrubChange, GrubMachine};
 use inside::{Ended, Inside, NotRun, Program, Surroundings};
 use label::{Label, Vendor};
 use loader::{LoaderChange, LoaderPartition};
-
-/// Why the operating system did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A file, directory or mount.
-    #[error("cannot {attempted}: {cause}")]
-    Io {
-        /// What was attempted, as a phrase.
-        attempted: String,
-        /// Why not.
-        cause: std::io::Error,
-    },
-    /// In use by something.
-    #[error("cannot {attempted}: {detail}")]
-    Busy {
-        /// What was attempted, as a phrase.
-        attempted: String,
-        /// By what.
-        detail: String,
-    },
-    /// Another process of this program holds the lock.
-    #[error("another beadm-rs is at work{holder}")]
-    Locked {
-        /// " (pid 123: create new)", or nothing where it is not known.
-        holder: String,
-    },
-    /// What was read is not what was expected.
-    #[error("cannot {attempted}: {detail}")]
-    Unexpected {
-        /// What was attempted, as a phrase.
-        attempted: String,
-        /// What was found.
-        detail: String,
-    },
-}
-
-impl Error {
-    /// For `map_err` on an `std::io` call.
-    pub fn io<E: Into<std::io::Error>>(attempted: impl Into<String>) -> impl FnOnce(E) -> Self {
-        let attempted = attempted.into();
-        move |cause| Self::Io {
-            attempted,
-            cause: cause.into(),
-        }
-    }
-}
-
-/// What every call of a platform returns.
-pub type Result<T> = std::result::Result<T, Error>;
+pub use lock::{Lock, LockKind};
 
 /// Whose mount it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,13 +142,6 @@ impl std::fmt::Display for Holder {
 
 /// What is done while datasets are mounted on directories.
 pub type MountedWork<'a> = dyn FnMut(&[Utf8PathBuf]) + Send + 'a;
-
-/// Lets go of the lock when dropped.
-#[derive(Debug)]
-pub struct Lock {
-    /// The locked file; the lock ends with it.
-    pub file: nix::fcntl::Flock<File>,
-}
 
 /// What is done with a dataset's files while they are at hand.
 pub type FileWork<'a> = dyn FnMut(&Dir) -> std::io::Result<()> + Send + 'a;
@@ -586,12 +533,15 @@ pub trait Platform: Send + Sync {
     /// Whether a directory is one [`Platform::new_mount_directory`] made.
     fn is_own_mount_directory(&self, directory: &Utf8Path) -> bool;
 
-    /// Takes the lock that every changing command holds, waiting for `patience`.
-    /// `purpose` is left for others to read.
+    /// Takes the lock of a kind of work, waiting for `patience`. `purpose` is left for
+    /// others to read.
     ///
     /// # Errors
     /// [`Error::Locked`] where it is still held after that.
-    fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock>;
+    fn lock(&self, kind: LockKind, purpose: &str, patience: Duration) -> Result<Lock>;
+
+    /// Who holds it now: as in [`Error::Locked`]; `None` where nobody does.
+    fn lock_holder(&self, kind: LockKind) -> Option<String>;
 
     /// Has the running system start units at its boots, or not any more. Those it
     /// already does that with stay as they are.
@@ -650,29 +600,6 @@ pub trait Platform: Send + Sync {
     fn end_contained(&self, _running: &Running) -> Result<()> {
         Ok(())
     }
-
-    /// Who holds the lock now: as in [`Error::Locked`]; `None` where nobody does.
-    fn lock_holder(&self) -> Option<String>;
-
-    /// Takes the lock that an upgrade holds from its beginning to its end, while
-    /// other commands may change something.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] where another upgrade is under way.
-    fn lock_upgrade(&self, purpose: &str) -> Result<Lock>;
-
-    /// Who holds that one.
-    fn upgrade_holder(&self) -> Option<String>;
-
-    /// Takes the lock that an export holds from its beginning to its end, while
-    /// other commands may change something: what it is sent to may be one of them.
-    ///
-    /// # Errors
-    /// [`Error::Locked`] where another export is under way.
-    fn lock_export(&self, purpose: &str) -> Result<Lock>;
-
-    /// Who holds that one.
-    fn export_holder(&self) -> Option<String>;
 
     /// A new file that only root can read, for what a command says; and where it
     /// is. It outlives the machine's next boot.

@@ -8,21 +8,21 @@
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
 use cap_std_ext::dirext::CapStdExtDirExt as _;
-use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
+use rustix::fs::{AtFlags, FileType, RenameFlags};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::copy::{self, Depth, parent_of};
+use super::copy::{self, parent_of};
 use super::record::Form;
-use super::{DIRECTORY, Place, aside, layout, out};
-use crate::diff::tree::{DIRECTORY as DIRECTORY_FLAGS, open_at, optional, stat};
+use super::{DIRECTORY, Place, aside, layout, out, switch};
+use crate::diff::tree::stat;
 use crate::execute::mount::prepare;
 use crate::execute::{Cause, Progress};
 use crate::host::Host;
@@ -289,10 +289,10 @@ pub fn perform(
             path,
         } => platform.with_files(dataset, true, &mut |root| put(root, staged, path))?,
         ShareChange::Enter { place, id } => both(host, place, &mut |home, share| {
-            enter(place, *id, home, share)
+            switch::enter(place, *id, home, share)
         })?,
         ShareChange::Leave { place, id } => both(host, place, &mut |home, share| {
-            leave(place, *id, home, share)
+            switch::leave(place, *id, home, share)
         })?,
         ShareChange::Return { place, id, off } => both(host, place, &mut |home, share| {
             if *off {
@@ -396,204 +396,6 @@ fn put(root: &Dir, staged: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
             Ok(rustix::fs::renameat(root, &before, root, staged)?)
         }
         done => Ok(done?),
-    }
-}
-
-/// The names an operation uses beside a directory of an environment.
-pub(super) struct Names {
-    pub(super) parent: OwnedFd,
-    pub(super) leaf: Vec<u8>,
-    /// What was there before, or what is to be there.
-    pub(super) kept: Vec<u8>,
-    /// The link, before it is in its place.
-    new: Vec<u8>,
-}
-
-impl Names {
-    pub(super) fn of(place: &Place, id: OpId, home: BorrowedFd<'_>) -> io::Result<Self> {
-        let (parent, leaf) = parent_of(home, &place.below)?;
-        let kept = aside(place.below.file_name().unwrap_or_default(), id).into_bytes();
-        let new = [kept.as_slice(), b".new"].concat();
-        Ok(Self {
-            parent,
-            leaf,
-            kept,
-            new,
-        })
-    }
-
-    pub(super) fn exists(&self, what: &[u8]) -> io::Result<bool> {
-        Ok(stat(self.parent.as_fd(), what)?.is_some())
-    }
-
-    pub(super) fn is_directory(&self, what: &[u8]) -> io::Result<bool> {
-        let found = stat(self.parent.as_fd(), what)?;
-        Ok(found.is_some_and(|found| {
-            FileType::from_raw_mode(u32::from(found.stx_mode)) == FileType::Directory
-        }))
-    }
-
-    pub(super) fn rename(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
-        Ok(rustix::fs::renameat_with(
-            &self.parent,
-            name(from),
-            &self.parent,
-            name(to),
-            RenameFlags::NOREPLACE,
-        )?)
-    }
-
-    pub(super) fn is_link_to(&self, what: &[u8], place: &Place) -> io::Result<bool> {
-        let link = rustix::fs::readlinkat(&self.parent, name(what), Vec::new());
-        match link {
-            Err(Errno::INVAL) => Ok(false),
-            link => Ok(optional(link)?
-                .is_some_and(|link| link.to_bytes() == place.link().as_str().as_bytes())),
-        }
-    }
-
-    /// The directory has given way: it is the link, or what was there is aside.
-    fn is_switched(&self, place: &Place) -> io::Result<bool> {
-        let linked = place.form == Form::Link && self.is_link_to(&self.leaf, place)?;
-        Ok(linked || self.is_directory(&self.kept)?)
-    }
-}
-
-/// Whether an operation has put the link, or the mount's directory, in its place.
-///
-/// # Errors
-/// Whatever the system says.
-pub fn is_switched(host: &Host, place: &Place, id: OpId) -> Result<bool, Error> {
-    let files = host
-        .platform
-        .open_files(&Object::Dataset(place.home.clone()))?;
-    Names::of(place, id, files.root.as_fd())
-        .and_then(|names| names.is_switched(place))
-        .map_err(Error::io(format!("look at {}", place.path)))
-}
-
-/// Whether a copy of what is shared has taken the place of the link or the mount;
-/// true only where the copy was made.
-///
-/// # Errors
-/// Whatever the system says.
-pub fn is_returned(host: &Host, place: &Place, id: OpId) -> Result<bool, Error> {
-    let files = host
-        .platform
-        .open_files(&Object::Dataset(place.home.clone()))?;
-    Names::of(place, id, files.root.as_fd())
-        .and_then(|names| out::is_taken(&names, place))
-        .map_err(Error::io(format!("look at {}", place.path)))
-}
-
-fn enter(place: &Place, id: OpId, home: BorrowedFd<'_>, share: BorrowedFd<'_>) -> io::Result<()> {
-    let names = Names::of(place, id, home)?;
-    if !names.is_switched(place)? {
-        let staged = aside(&place.name, id);
-        if place.form == Form::Link && !names.exists(&names.new)? {
-            let link = place.link();
-            rustix::fs::symlinkat(link.as_str(), &names.parent, name(&names.new))?;
-        }
-        let pair = [
-            (names.parent.as_fd(), names.leaf.as_slice()),
-            (share, staged.as_bytes()),
-        ];
-        if let Some(what) = copy::difference(pair, Depth::Times)? {
-            return Err(io::Error::other(format!(
-                "{what}: it was changed after it was copied"
-            )));
-        }
-        rustix::fs::renameat_with(share, &staged, share, &place.name, RenameFlags::NOREPLACE)?;
-        if place.form == Form::Link {
-            exchange(&names)?;
-        } else {
-            names.rename(&names.leaf, &names.kept)?;
-        }
-    }
-    // From here on it is repeated until it is done.
-    if !names.exists(&names.kept)? {
-        names.rename(&names.new, &names.kept)?;
-    }
-    if !names.exists(&names.leaf)? {
-        match place.form {
-            Form::Link if names.exists(&names.new)? => names.rename(&names.new, &names.leaf)?,
-            Form::Link => {
-                let link = place.link();
-                rustix::fs::symlinkat(link.as_str(), &names.parent, name(&names.leaf))?;
-            }
-            Form::Bind => {
-                rustix::fs::mkdirat(&names.parent, name(&names.leaf), Mode::RWXU)?;
-                let open = |what| open_at(names.parent.as_fd(), what, DIRECTORY_FLAGS);
-                copy::finish(&open(&names.kept)?, &open(&names.leaf)?)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The directory and the link change places. Where a release of ZFS cannot do
-/// that (it came with 2.2), in two steps.
-fn exchange(names: &Names) -> io::Result<()> {
-    let (leaf, new) = (name(&names.leaf), name(&names.new));
-    let parent = &names.parent;
-    match rustix::fs::renameat_with(parent, leaf, parent, new, RenameFlags::EXCHANGE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            names.rename(&names.leaf, &names.kept)
-        }
-        done => Ok(done?),
-    }
-}
-
-fn leave(place: &Place, id: OpId, home: BorrowedFd<'_>, share: BorrowedFd<'_>) -> io::Result<()> {
-    let names = Names::of(place, id, home)?;
-    let unlink = |what: &[u8], flags| match rustix::fs::unlinkat(&names.parent, name(what), flags) {
-        Err(Errno::NOENT) => Ok(()),
-        done => done,
-    };
-    if names.is_switched(place)? {
-        if !names.exists(&names.kept)? {
-            names.rename(&names.new, &names.kept)?;
-        }
-        let (parent, leaf, kept) = (&names.parent, name(&names.leaf), name(&names.kept));
-        let back = rustix::fs::renameat_with(parent, leaf, parent, kept, RenameFlags::EXCHANGE);
-        match back {
-            Err(Errno::NOENT) => names.rename(&names.kept, &names.leaf)?,
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                unlink(&names.leaf, given_way(place.form))?;
-                names.rename(&names.kept, &names.leaf)?;
-            }
-            done => done?,
-        }
-    }
-    for left in [&names.new, &names.kept] {
-        if names.is_link_to(left, place)? {
-            unlink(left, AtFlags::empty())?;
-        } else if place.form == Form::Bind && names.is_directory(left)? {
-            // The mount's directory, which nobody has written to: else it stays.
-            unlink(left, AtFlags::REMOVEDIR)?;
-        }
-    }
-    let staged = aside(&place.name, id);
-    let there = |what: &str| Ok::<_, io::Error>(stat(share, what.as_bytes())?.is_some());
-    if !there(&staged)? && there(&place.name)? {
-        // Only what is the very copy: it may be somebody else's by that name.
-        let pair = [
-            (names.parent.as_fd(), names.leaf.as_slice()),
-            (share, place.name.as_bytes()),
-        ];
-        if copy::difference(pair, Depth::Times)?.is_none() {
-            let flags = RenameFlags::NOREPLACE;
-            rustix::fs::renameat_with(share, &place.name, share, &staged, flags)?;
-        }
-    }
-    Ok(())
-}
-
-/// How what is in a directory's place is removed.
-fn given_way(form: Form) -> AtFlags {
-    match form {
-        Form::Link => AtFlags::empty(),
-        Form::Bind => AtFlags::REMOVEDIR,
     }
 }
 

@@ -10,10 +10,11 @@ use rustix::fs::{AtFlags, FileType, Mode, RenameFlags};
 use rustix::io::Errno;
 
 use super::Place;
-use super::change::{Names, name};
+use super::change::name;
 use super::copy::{self, MAX_DEPTH};
 use super::look::loose;
 use super::record::{Entry, Form};
+use super::switch::Names;
 use crate::be::BootEnvironment;
 use crate::diff;
 use crate::diff::tree::{DIRECTORY, names, open_at, stat};

@@ -9,7 +9,8 @@
 //! - [`copy`]: a tree copied with everything, never through a symbolic link
 //! - [`layout`]: what an environment has in the places of what is shared
 //! - [`lost`]: what a restore from a snapshot puts aside
-//! - [`change`]: what is done to files, step by step; `out`: back out of it
+//! - [`change`]: what is done to files, step by step; [`switch`]: how a directory
+//!   gives way and comes back; `out`: back out of it
 
 pub mod change;
 pub mod copy;
@@ -20,6 +21,7 @@ pub mod look;
 pub mod lost;
 mod out;
 pub mod record;
+pub mod switch;
 pub mod uses;
 
 use camino::{Utf8Path, Utf8PathBuf};

@@ -8,9 +8,10 @@ use cap_std_ext::cap_std::fs::Dir;
 use rustix::fs::{AtFlags, Mode, RenameFlags};
 use rustix::io::Errno;
 
-use super::change::{Names, name};
+use super::change::name;
 use super::copy::{self, Depth};
 use super::record::Form;
+use super::switch::Names;
 use super::{Place, aside};
 use crate::diff::tree::{DIRECTORY, open_at, stat};
 use crate::intent::OpId;

@@ -332,9 +332,9 @@ impl Survey {
         };
         // An environment that is gone tells nothing; recovery says what to do.
         let switched = match copied {
-            None => share::change::is_switched(host, &place, intent.id).ok(),
+            None => share::switch::is_switched(host, &place, intent.id).ok(),
             Some(false) => Some(false),
-            Some(true) => share::change::is_returned(host, &place, intent.id).ok(),
+            Some(true) => share::switch::is_returned(host, &place, intent.id).ok(),
         };
         self.moving = switched.map(|switched| Moving {
             switched,

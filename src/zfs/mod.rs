@@ -3,20 +3,23 @@
 //! - [`cli`]: the default; drives `zfs` and `zpool`. With the feature `libzetta`
 //!   it sends streams through libzfs_core (`lzc`).
 //! - [`sim`]: a simulated pool in a directory, for trying out and for tests.
-//! - [`name`], [`error`]: the vocabulary; [`parse`]: pure readers of what
-//!   `zfs` and `zpool` print.
+//! - [`name`], [`error`], and what is re-exported here of `property`, `op` and
+//!   `stream`: the vocabulary; [`parse`]: pure readers of what `zfs` and `zpool` print.
 
 pub mod cli;
 pub mod error;
 #[cfg(feature = "libzetta")]
 mod lzc;
 pub mod name;
+mod op;
 pub mod parse;
+mod property;
 pub mod sim;
+mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::str::FromStr;
 
 use camino::Utf8PathBuf;
@@ -24,6 +27,9 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{Error, ErrorKind, Result};
 pub use name::{DatasetName, NameError, PoolName, SnapshotName};
+pub use op::{CloneOf, Guard, SyncOp};
+pub use property::{Canmount, Mountpoint, Property, Setting, Source};
+pub use stream::{Blocks, Giving, Incoming, Meter, Outgoing, Taking, Transfer};
 
 /// The prefix of every user property this program sets.
 pub const PREFIX: &str = "org.beadm-rs:";
@@ -103,79 +109,6 @@ pub enum Kind {
     Filesystem,
     /// A volume (a block device).
     Volume,
-}
-
-/// The property `canmount` (zfsprops(7)).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Canmount {
-    /// Mounted by `zfs mount -a`.
-    On,
-    /// Mounted only when asked for.
-    Noauto,
-    /// Never mounted; children inherit from it.
-    Off,
-}
-
-impl Canmount {
-    /// The value as ZFS writes it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::On => "on",
-            Self::Noauto => "noauto",
-            Self::Off => "off",
-        }
-    }
-}
-
-/// The property `mountpoint` (zfsprops(7)), with the pool's altroot in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Mountpoint {
-    /// A directory.
-    Path(Utf8PathBuf),
-    /// Managed by fstab(5).
-    Legacy,
-    /// Nowhere.
-    None,
-}
-
-impl fmt::Display for Mountpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Path(path) => f.pad(path.as_str()),
-            Self::Legacy => f.pad("legacy"),
-            Self::None => f.pad("none"),
-        }
-    }
-}
-
-impl Mountpoint {
-    /// The value without the pool's altroot: what is stored in the dataset.
-    #[must_use]
-    pub fn without(self, altroot: Option<&Utf8PathBuf>) -> Self {
-        match (self, altroot) {
-            (Self::Path(path), Some(altroot)) => Self::Path(
-                path.strip_prefix(altroot)
-                    .map(|rest| Utf8PathBuf::from("/").join(rest))
-                    .unwrap_or(path),
-            ),
-            (other, _) => other,
-        }
-    }
-}
-
-impl FromStr for Mountpoint {
-    type Err = std::convert::Infallible;
-
-    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
-        Ok(match text {
-            "legacy" => Self::Legacy,
-            // A volume has no mountpoint and shows "-".
-            "none" | "-" | "" => Self::None,
-            path => Self::Path(path.into()),
-        })
-    }
 }
 
 /// A file system or volume with what this program asks of every one.
@@ -262,189 +195,6 @@ pub const SURVEYED: [&str; 10] = [
     "description",
 ];
 
-/// Where a property's value comes from (zfs-get(8)).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// Set on this very object.
-    Local,
-    /// Came with a received stream.
-    Received,
-    /// Anything else (default, inherited, temporary, none).
-    Other(String),
-}
-
-/// One property that is set on an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Property {
-    /// Its name.
-    pub name: String,
-    /// Where it comes from.
-    pub source: Source,
-    /// Its value, in exact numbers.
-    pub value: String,
-}
-
-/// A setting for a dataset: a property's name and its new value.
-pub type Setting = (String, String);
-
-/// What must be true of an object for an operation to touch it; looked at in
-/// the same transaction group as the operation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Guard {
-    /// The object has this guid.
-    Guid(Guid),
-    /// The dataset is a clone of this snapshot.
-    Origin(SnapshotName),
-    /// The dataset has the guid `own`, and its newest snapshot, of those that
-    /// the transaction does not destroy, the guid `snapshot`.
-    Newest {
-        /// The dataset's.
-        own: Guid,
-        /// Its newest snapshot's.
-        snapshot: Guid,
-    },
-    /// The object carries the mark `key` (without [`PREFIX`]) with its own guid
-    /// and `text`: what [`SyncOp::Mark`] sets.
-    Mark {
-        /// The property without [`PREFIX`].
-        key: String,
-        /// What follows the guid.
-        text: String,
-    },
-    /// The property `org.beadm-rs:<key>` has exactly this value, set or
-    /// inherited: how a received dataset is known, whose guid was not known
-    /// when it was marked.
-    Setting {
-        /// The property without [`PREFIX`].
-        key: String,
-        /// Its whole value.
-        value: String,
-    },
-}
-
-/// An operation that can share a transaction group with others on its pool.
-///
-/// The set is that of `zfs.sync` in OpenZFS 2.2 and later (zfs-program(8)).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "do")]
-pub enum SyncOp {
-    /// Set `org.beadm-rs:<key>` on a dataset or snapshot to its own guid, a
-    /// space, and `text`.
-    Mark {
-        /// Dataset or snapshot.
-        object: String,
-        /// The property without [`PREFIX`].
-        key: String,
-        /// What follows the guid.
-        text: String,
-    },
-    /// Take `org.beadm-rs:<key>` away again. Nothing happens where it is not
-    /// set or the object is gone.
-    Unmark {
-        /// Dataset or snapshot.
-        object: String,
-        /// The property without [`PREFIX`].
-        key: String,
-    },
-    /// Take one snapshot.
-    Snapshot {
-        /// Its name.
-        snapshot: SnapshotName,
-    },
-    /// Make a clone the owner of its origin and what came before it.
-    Promote {
-        /// The clone.
-        dataset: DatasetName,
-        /// Checked before anything is done. Not possible where an earlier
-        /// operation of the same transaction makes it a clone of what it is then.
-        checked: bool,
-    },
-    /// Destroy a dataset (without children or snapshots) or a snapshot.
-    Destroy {
-        /// Dataset or snapshot.
-        object: String,
-        /// What it must be.
-        guard: Guard,
-        /// Its absence is no error (undoing, repeating).
-        missing_ok: bool,
-    },
-    /// Roll a dataset back to its newest snapshot (newest after the operations
-    /// before this one).
-    Rollback {
-        /// The dataset; not mounted anywhere.
-        dataset: DatasetName,
-        /// What it must be.
-        guard: Guard,
-    },
-}
-
-/// One clone to make.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct CloneOf {
-    /// What it is made from.
-    pub snapshot: SnapshotName,
-    /// What it is called.
-    pub target: DatasetName,
-    /// Its settings; set right after the clone is made, in a later
-    /// transaction group (`zfs_ioc_clone`).
-    pub settings: Vec<Setting>,
-}
-
-/// A full stream of one snapshot into a dataset of another pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Transfer {
-    /// What is sent.
-    pub snapshot: SnapshotName,
-    /// What is made; never mounted by the receive.
-    pub target: DatasetName,
-    /// The settings of the target.
-    pub settings: Vec<Setting>,
-    /// Sent as it lies on disk: encrypted, key not needed (`zfs send -w`).
-    pub raw: bool,
-}
-
-/// A stream that leaves the machine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Outgoing {
-    /// What is sent.
-    pub snapshot: SnapshotName,
-    /// What it is the difference to: a snapshot it came from.
-    pub base: Option<SnapshotName>,
-    /// How its blocks travel.
-    pub blocks: Blocks,
-}
-
-/// How blocks travel in a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Blocks {
-    /// Unpacked and in pieces that every release receives (`zfs send` without options).
-    Plain,
-    /// As they lie in the pool, so that nothing is unpacked only to be packed again
-    /// (`zfs send -Lc`).
-    AsStored,
-    /// As they lie on disk, encrypted, key not needed (`zfs send -w`).
-    Raw,
-}
-
-/// A stream that comes from elsewhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Incoming {
-    /// The snapshot it becomes; its dataset is made, and never mounted by it.
-    pub target: SnapshotName,
-    /// The settings of the dataset.
-    pub settings: Vec<Setting>,
-    /// What it is received as a clone of: the stream is the difference to that.
-    pub origin: Option<SnapshotName>,
-}
-
-/// Reads a stream; what it says ends the sending.
-pub type Taking<'a> = dyn FnMut(&mut dyn Read) -> io::Result<()> + 'a;
-
-/// Writes a stream; what it says ends the receiving, with nothing left of it.
-pub type Giving<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
-
 /// What the bytes are for that a dataset uses itself (zfsprops(7), `usedby*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct UsedBy {
@@ -454,13 +204,6 @@ pub struct UsedBy {
     pub snapshots: u64,
     /// What is reserved for it and not used.
     pub refreservation: u64,
-}
-
-/// Is told of bytes while a long transfer runs; says whether to go on.
-pub trait Meter: Sync {
-    /// `bytes` more have gone through. `false` ends the transfer with
-    /// [`ErrorKind::Interrupted`].
-    fn advance(&self, bytes: u64) -> bool;
 }
 
 /// An engine: everything this program asks of ZFS.
@@ -705,17 +448,4 @@ pub trait Zfs: Send + Sync {
     /// # Errors
     /// What the receiver said; nothing of the dataset is left.
     fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<io::Result<()>>;
-}
-
-impl fmt::Display for SyncOp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Mark { object, key, .. } => write!(f, "set {PREFIX}{key} on {object}"),
-            Self::Unmark { object, key } => write!(f, "clear {PREFIX}{key} on {object}"),
-            Self::Snapshot { snapshot } => write!(f, "take snapshot {snapshot}"),
-            Self::Promote { dataset, .. } => write!(f, "promote {dataset}"),
-            Self::Destroy { object, .. } => write!(f, "destroy {object}"),
-            Self::Rollback { dataset, .. } => write!(f, "roll back {dataset}"),
-        }
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use beadm_rs::os::Platform as _;
+use beadm_rs::os::{LockKind, Platform as _};
 
 use super::machine::Machine;
 use super::transcript::{Transcript, program};
@@ -12,7 +12,7 @@ fn another_process_at_work_is_waited_for_and_then_named() {
     let machine = Machine::with_one_pool();
     let lock = machine
         .sim
-        .lock("create something", Duration::ZERO)
+        .lock(LockKind::Change, "create something", Duration::ZERO)
         .unwrap();
     let mut transcript = Transcript::on(machine);
     transcript

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use beadm_rs::os::inside::{Ended, Inside, NotRun, Program, Surroundings};
-use beadm_rs::os::{self, FileWork, Files, Lock, Mount, MountRequest, Object, Platform};
+use beadm_rs::os::{self, FileWork, Files, Lock, LockKind, Mount, MountRequest, Object, Platform};
 use beadm_rs::zfs::sim::Sim;
 use beadm_rs::zfs::{
     CloneOf, Dataset, DatasetName, Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Pool,
@@ -211,8 +211,12 @@ impl Platform for Faulty {
         self.sim.is_own_mount_directory(directory)
     }
 
-    fn lock(&self, purpose: &str, patience: Duration) -> os::Result<Lock> {
-        self.sim.lock(purpose, patience)
+    fn lock(&self, kind: LockKind, purpose: &str, patience: Duration) -> os::Result<Lock> {
+        self.sim.lock(kind, purpose, patience)
+    }
+
+    fn lock_holder(&self, kind: LockKind) -> Option<String> {
+        self.sim.lock_holder(kind)
     }
 
     fn enable(&self, units: &[(String, Vec<String>)], off: bool) -> os::Result<()> {
@@ -231,26 +235,6 @@ impl Platform for Faulty {
         mounted: &mut (dyn FnMut() + Send),
     ) -> std::result::Result<Ended, NotRun> {
         self.sim.run_inside(inside, program, interrupted, mounted)
-    }
-
-    fn lock_holder(&self) -> Option<String> {
-        self.sim.lock_holder()
-    }
-
-    fn lock_upgrade(&self, purpose: &str) -> os::Result<Lock> {
-        self.sim.lock_upgrade(purpose)
-    }
-
-    fn upgrade_holder(&self) -> Option<String> {
-        self.sim.upgrade_holder()
-    }
-
-    fn lock_export(&self, purpose: &str) -> os::Result<Lock> {
-        self.sim.lock_export(purpose)
-    }
-
-    fn export_holder(&self) -> Option<String> {
-        self.sim.export_holder()
     }
 
     fn new_log(&self, name: &str) -> os::Result<(Utf8PathBuf, std::fs::File)> {

@@ -1,6 +1,7 @@
 //! `export`.
 
 use std::io;
+use std::time::Duration;
 
 use camino::{Utf8Path, Utf8PathBuf};
 use cap_std_ext::cap_std::fs::Dir;
@@ -17,7 +18,7 @@ use crate::cli::error::Trouble;
 use crate::cli::output;
 use crate::execute::freight::{Freight, Outlet};
 use crate::host::Host;
-use crate::os::Object;
+use crate::os::{LockKind, Object};
 use crate::plan::create::From;
 use crate::plan::export::{self, Facts, Form, Since};
 use crate::survey::{Around, Survey};
@@ -166,7 +167,7 @@ pub fn export(
     // Held until this command ends.
     let alone = match context.dry_run {
         true => None,
-        false => Some(context.host.platform.lock_export(&context.purpose)?),
+        false => Some(context.lock_of(LockKind::Export, Duration::ZERO)?),
     };
     let look = |host: &Host| Ok(Survey::around(host, &around)?);
     let mut freight = Freight {

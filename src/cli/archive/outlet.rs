@@ -3,11 +3,17 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use camino::{Utf8Path, Utf8PathBuf};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::poll::PollFlags;
+use nix::sys::stat::Mode;
+use nix::unistd::linkat;
 use tempfile::NamedTempFile;
 
 use super::inlet::ready;
@@ -15,21 +21,67 @@ use crate::cli::context::Context;
 use crate::cli::error::Trouble;
 use crate::execute::freight::Outlet;
 
-/// A file under another name until it is kept. Only its owner can read it: it may
-/// hold `/etc/shadow`.
+/// A file that its directory does not show until it is kept. Only its owner can read
+/// it: it may hold `/etc/shadow`.
 struct ToFile {
-    written: Option<NamedTempFile>,
+    written: Option<Written>,
     path: Utf8PathBuf,
     directory: Utf8PathBuf,
     /// What is there is replaced.
     replace: bool,
 }
 
+/// What is written to.
+enum Written {
+    /// A file without a name (`O_TMPFILE`, open(2)), of which nothing is left however
+    /// this process ends.
+    Unnamed(File),
+    /// Where the file system has no such thing, one under a hidden name, which a kill
+    /// leaves behind.
+    Named(NamedTempFile),
+}
+
+impl Written {
+    fn file(&self) -> &File {
+        match self {
+            Self::Unnamed(file) => file,
+            Self::Named(named) => named.as_file(),
+        }
+    }
+}
+
 impl ToFile {
-    fn file(&mut self) -> io::Result<&mut NamedTempFile> {
-        self.written
-            .as_mut()
-            .ok_or_else(|| io::Error::other("it was kept already"))
+    fn file(&self) -> io::Result<&File> {
+        let written = self.written.as_ref().map(Written::file);
+        written.ok_or_else(|| io::Error::other("it was kept already"))
+    }
+
+    /// Begins with a file that has no name yet, where that can be.
+    fn begin(&self) -> io::Result<Written> {
+        let flags = OFlag::O_TMPFILE | OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        match nix::fcntl::open(self.directory.as_std_path(), flags, mode) {
+            Ok(descriptor) => Ok(Written::Unnamed(descriptor.into())),
+            // The file system, or the kernel, does not have it (open(2)).
+            Err(Errno::EOPNOTSUPP | Errno::EISDIR | Errno::ENOENT) => self
+                .hidden(|path| {
+                    File::options()
+                        .write(true)
+                        .create_new(true)
+                        .mode(0o600)
+                        .open(path)
+                })
+                .map(Written::Named),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes something under a hidden name beside the archive's.
+    fn hidden(&self, make: impl FnMut(&Path) -> io::Result<File>) -> io::Result<NamedTempFile> {
+        tempfile::Builder::new()
+            .prefix(&format!(".{}.", self.path.file_name().unwrap_or("archive")))
+            .suffix(".part")
+            .make_in(&self.directory, make)
     }
 }
 
@@ -45,14 +97,26 @@ impl Write for ToFile {
 
 impl Outlet for ToFile {
     fn keep(&mut self) -> io::Result<()> {
-        self.file()?.as_file().sync_all()?;
-        let Some(written) = self.written.take() else {
-            return Ok(());
+        self.file()?.sync_all()?;
+        let named = match self.written.take() {
+            None => return Ok(()),
+            Some(Written::Named(named)) => named,
+            Some(Written::Unnamed(file)) => self.hidden(|path| {
+                let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+                linkat(
+                    AT_FDCWD,
+                    own.as_str(),
+                    AT_FDCWD,
+                    path,
+                    AtFlags::AT_SYMLINK_FOLLOW,
+                )?;
+                file.try_clone()
+            })?,
         };
         if self.replace {
-            written.persist(&self.path)?;
+            named.persist(&self.path)?;
         } else {
-            written.persist_noclobber(&self.path)?;
+            named.persist_noclobber(&self.path)?;
         }
         File::open(&self.directory)?.sync_all()
     }
@@ -146,20 +210,19 @@ pub fn open(
             "there is no directory {directory}"
         )));
     }
-    let made = tempfile::Builder::new()
-        .prefix(&format!(".{}.", path.file_name().unwrap_or("archive")))
-        .suffix(".part")
-        .tempfile_in(&directory);
-    let made = made.map_err(|error| {
-        Trouble::refused(format!(
-            "no file can be made in {directory}: {}",
-            error.kind()
-        ))
-    })?;
-    Ok(Some(Box::new(ToFile {
-        written: Some(made),
+    let mut to = ToFile {
+        written: None,
         path: path.to_owned(),
         directory,
         replace: there.is_some(),
-    })))
+    };
+    let begun = to.begin().map_err(|error| {
+        Trouble::refused(format!(
+            "no file can be made in {}: {}",
+            to.directory,
+            error.kind()
+        ))
+    })?;
+    to.written = Some(begun);
+    Ok(Some(Box::new(to)))
 }

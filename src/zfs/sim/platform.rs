@@ -17,8 +17,8 @@ use crate::os::inside::{Ended, Inside, LoaderMount, NotRun, Program, Surrounding
 use crate::os::label::{Label, Vendor};
 use crate::os::loader::{LoaderChange, LoaderPartition};
 use crate::os::{
-    Error, Facts, FileWork, Files, Holder, Lock, Mount, MountRequest, Namespace, Object, Platform,
-    Result, log,
+    Error, Facts, FileWork, Files, Holder, Lock, LockKind, Mount, MountRequest, Namespace, Object,
+    Platform, Result, log,
 };
 use crate::sys::lock;
 use crate::zfs::{DatasetName, Kind, PoolName, Zfs as _};
@@ -51,11 +51,12 @@ impl Sim {
         Ok(())
     }
 
-    fn lock_path(&self) -> Result<Utf8PathBuf> {
+    /// The directory for what a machine has beside its pools.
+    fn beside(&self) -> Result<Utf8PathBuf> {
         if let Some(directory) = &self.inner.store.directory {
-            return Ok(directory.join("lock"));
+            return Ok(directory.clone());
         }
-        let attempted = "make a place for the lock";
+        let attempted = "make a directory for the simulation";
         let scratch = match self.inner.scratch.get() {
             Some(scratch) => scratch,
             None => {
@@ -64,7 +65,7 @@ impl Sim {
                 self.inner.scratch.get_or_init(|| made)
             }
         };
-        Utf8PathBuf::from_path_buf(scratch.path().join("lock")).map_err(|path| Error::Unexpected {
+        Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|path| Error::Unexpected {
             attempted: attempted.to_owned(),
             detail: format!("{} is not UTF-8", path.display()),
         })
@@ -475,10 +476,15 @@ impl Platform for Sim {
         directory.parent() == Some(&own)
     }
 
-    fn lock(&self, purpose: &str, patience: Duration) -> Result<Lock> {
+    fn lock(&self, kind: LockKind, purpose: &str, patience: Duration) -> Result<Lock> {
         self.powered()
             .map_err(|refusal| refusal.platform(format!("lock {}", self.label())))?;
-        lock::acquire(&self.lock_path()?, purpose, patience)
+        let path = self.beside()?.join(kind.file());
+        lock::acquire(&path, purpose, patience)
+    }
+
+    fn lock_holder(&self, kind: LockKind) -> Option<String> {
+        lock::holder(&self.beside().ok()?.join(kind.file()))
     }
 
     /// A machine that boots with an ESP.
@@ -528,39 +534,14 @@ impl Platform for Sim {
         packages::run(self, inside, program)
     }
 
-    fn lock_upgrade(&self, purpose: &str) -> Result<Lock> {
-        lock::acquire(
-            &self.lock_path()?.with_file_name("upgrade.lock"),
-            purpose,
-            Duration::ZERO,
-        )
-    }
-
-    fn upgrade_holder(&self) -> Option<String> {
-        lock::holder(&self.lock_path().ok()?.with_file_name("upgrade.lock"))
-    }
-
-    fn lock_export(&self, purpose: &str) -> Result<Lock> {
-        let path = self.lock_path()?.with_file_name("export.lock");
-        lock::acquire(&path, purpose, Duration::ZERO)
-    }
-
-    fn export_holder(&self) -> Option<String> {
-        lock::holder(&self.lock_path().ok()?.with_file_name("export.lock"))
-    }
-
     fn new_log(&self, name: &str) -> Result<(Utf8PathBuf, std::fs::File)> {
-        log::create(&self.lock_path()?.with_file_name("log"), name)
+        log::create(&self.beside()?.join("log"), name)
     }
 
     fn volatile(&self, name: &str) -> Result<Utf8PathBuf> {
-        let path = self.lock_path()?.with_file_name("run").join(name);
+        let path = self.beside()?.join("run").join(name);
         std::fs::create_dir_all(&path).map_err(Error::io(format!("make {path}")))?;
         Ok(path)
-    }
-
-    fn lock_holder(&self) -> Option<String> {
-        lock::holder(&self.lock_path().ok()?)
     }
 }
 

@@ -4,7 +4,7 @@ use camino::Utf8Path;
 
 use super::files::on_disk;
 use super::*;
-use crate::os::{Error as OsError, MountRequest, Namespace, Platform as _};
+use crate::os::{Error as OsError, LockKind, MountRequest, Namespace, Platform as _};
 
 fn request(dataset: &str, directory: &Utf8Path) -> MountRequest {
     MountRequest {
@@ -224,13 +224,18 @@ fn other_namespaces_are_shown_where_asked_for() {
 #[test]
 fn the_lock_is_one_for_all_handles_of_a_machine() {
     for sim in [machine(), on_disk().1] {
-        let held = sim.lock("create b", Duration::ZERO).unwrap();
+        let held = sim
+            .lock(LockKind::Change, "create b", Duration::ZERO)
+            .unwrap();
         let holder = format!("pid {}: create b", std::process::id());
-        assert_eq!(sim.clone().lock_holder(), Some(holder));
-        let error = sim.clone().lock("destroy a", Duration::ZERO).unwrap_err();
+        assert_eq!(sim.clone().lock_holder(LockKind::Change), Some(holder));
+        let error = sim
+            .clone()
+            .lock(LockKind::Change, "destroy a", Duration::ZERO)
+            .unwrap_err();
         assert!(matches!(error, OsError::Locked { .. }), "{error}");
         drop(held);
-        assert_eq!(sim.lock_holder(), None);
+        assert_eq!(sim.lock_holder(LockKind::Change), None);
     }
 }
 
