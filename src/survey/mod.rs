@@ -74,6 +74,9 @@ pub struct Survey {
     /// The datasets at and below the beroot and the boot roots, and what they
     /// hang on or what hangs on them elsewhere.
     pub datasets: BTreeMap<DatasetName, Dataset>,
+    /// Those of them that were looked at with their snapshots, and with all that hangs
+    /// on them.
+    pub close: BTreeSet<DatasetName>,
     /// The properties set on an environment's datasets, where asked for.
     pub properties: BTreeMap<DatasetName, Vec<Property>>,
     /// The root of the running environment; `None` on a rescue system.

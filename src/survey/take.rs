@@ -162,6 +162,7 @@ impl Start {
                 .into_iter()
                 .map(|pool| (pool.name.clone(), pool))
                 .collect(),
+            close: BTreeSet::new(),
             properties: BTreeMap::new(),
             altroot: host.altroot.clone(),
             moving: None,
@@ -196,12 +197,14 @@ impl Survey {
         let snapshots = scope >= Scope::Listing;
         let told = |error| Start::explain(&start.pools, error);
         let mut datasets = index(host.zfs.tree(&start.roots(), snapshots).map_err(told)?);
+        let mut close = BTreeSet::new();
         if scope >= Scope::Change {
-            let complete = datasets.keys().cloned().collect();
-            add_relatives(host, &mut datasets, complete).map_err(told)?;
+            close.extend(datasets.keys().cloned());
+            add_relatives(host, &mut datasets, &mut close).map_err(told)?;
         }
         let mounts = host.platform.mounts(scope >= Scope::Change)?;
         let mut survey = start.finish(host, datasets, mounts)?;
+        survey.close = close;
         survey.add_unfinished_copy(host, scope)?;
         if scope >= Scope::Change {
             survey.add_unfinished_move(host)?;
@@ -241,25 +244,26 @@ impl Survey {
             Vec::new()
         };
         roots.extend(shares.iter().cloned());
-        let (roots, close, properties) = std::thread::scope(|scope| {
+        let (roots, found, properties) = std::thread::scope(|scope| {
             let roots = scope.spawn(|| host.zfs.children(&roots));
             let properties = scope.spawn(|| {
                 let trees = around.properties.then_some(trees.as_slice());
                 set_properties(host, trees.unwrap_or_default())
             });
-            let close = host.zfs.tree(&trees, true);
-            (joined(roots.join()), close, joined(properties.join()))
+            let found = host.zfs.tree(&trees, true);
+            (joined(roots.join()), found, joined(properties.join()))
         });
         let told = |error| Start::explain(&start.pools, error);
         let mut datasets = index(roots.map_err(told)?);
         let is_there = shares.iter().any(|share| datasets.contains_key(share));
         datasets.retain(|name, _| !shares.iter().any(|share| name.is_within(share)));
-        let close = index(close.map_err(told)?);
-        let complete = close.keys().cloned().collect();
-        datasets.extend(close);
-        add_relatives(host, &mut datasets, complete).map_err(told)?;
+        let found = index(found.map_err(told)?);
+        let mut close = found.keys().cloned().collect();
+        datasets.extend(found);
+        add_relatives(host, &mut datasets, &mut close).map_err(told)?;
         let mounts = host.platform.mounts(true)?;
         let mut survey = start.finish(host, datasets, mounts)?;
+        survey.close = close;
         if survey.intent().is_some() {
             survey = Self::take(host, Scope::Change)?;
         } else if around.shared && (is_there || share::find::mounted(&survey).is_some()) {
@@ -269,7 +273,8 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Looks closely at more environments, whose roots are in the picture.
+    /// Looks closely at more environments, whose roots are in the picture; those that were
+    /// looked at so before are not looked at again.
     ///
     /// # Errors
     /// As [`Survey::take`].
@@ -279,13 +284,14 @@ impl Survey {
             .filter(|environment| roots.contains(&environment.root.name))
             .flat_map(|environment| environment.roots())
             .map(|root| root.name.clone())
+            .filter(|root| !self.close.contains(root))
             .collect();
         let pools: Vec<Pool> = self.pools.values().cloned().collect();
         let told = |error| Start::explain(&pools, error);
-        let close = index(host.zfs.tree(&trees, true).map_err(told)?);
-        let complete = close.keys().cloned().collect();
-        self.datasets.extend(close);
-        add_relatives(host, &mut self.datasets, complete).map_err(told)?;
+        let found = index(host.zfs.tree(&trees, true).map_err(told)?);
+        self.close.extend(found.keys().cloned());
+        self.datasets.extend(found);
+        add_relatives(host, &mut self.datasets, &mut self.close).map_err(told)?;
         Ok(self)
     }
 
@@ -383,7 +389,7 @@ fn joined<T>(result: std::thread::Result<crate::zfs::Result<T>>) -> crate::zfs::
 fn add_relatives(
     host: &Host,
     datasets: &mut BTreeMap<DatasetName, Dataset>,
-    mut complete: BTreeSet<DatasetName>,
+    complete: &mut BTreeSet<DatasetName>,
 ) -> crate::zfs::Result<()> {
     loop {
         let looked_at = || {

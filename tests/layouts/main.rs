@@ -83,6 +83,7 @@ fn survey(look: &Look, beroot: &DatasetName) -> Survey {
         boot_roots: Vec::new(),
         pools: look.pools.clone(),
         datasets: look.datasets.clone(),
+        close: BTreeSet::new(),
         properties: Default::default(),
         running: look.root.clone(),
         boot: BootState {

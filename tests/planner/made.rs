@@ -1,6 +1,6 @@
 //! Surveys made by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use beadm_rs::boot::{BootState, Capabilities};
 use beadm_rs::intent::OpId;
@@ -33,6 +33,7 @@ impl Made {
                 boot_roots: Vec::new(),
                 pools: BTreeMap::new(),
                 datasets: BTreeMap::new(),
+                close: BTreeSet::new(),
                 properties: BTreeMap::new(),
                 running: None,
                 boot: BootState::default(),

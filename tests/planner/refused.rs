@@ -2,7 +2,7 @@
 
 use beadm_rs::boot::Bootfs;
 use beadm_rs::os::{Mount, Namespace};
-use beadm_rs::plan::{Action, Planned, activate, create, destroy, rename, rollback};
+use beadm_rs::plan::{Action, Plan, Planned, activate, create, destroy, rename, rollback};
 use beadm_rs::zfs::{Canmount, Mountpoint};
 
 use super::made::{Made, dataset, operations, refusal};
@@ -276,22 +276,60 @@ fn an_altroot_is_no_part_of_a_mountpoint() {
     }
     activated(&made).unwrap();
     let plan = created(&made, "new").unwrap();
-    let clones = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Clone { clones } => Some(clones.clone()),
-        _ => None,
-    });
-    let mountpoints: Vec<String> = clones
-        .unwrap()
-        .into_iter()
-        .flat_map(|clone| clone.settings)
-        .filter(|(name, _)| name == "mountpoint")
-        .map(|(_, value)| value)
-        .collect();
-    assert_eq!(mountpoints, ["none", "/var"]);
+    assert!(settings(&plan, "rpool/ROOT/made").is_empty());
+    assert_eq!(
+        settings(&plan, "rpool/ROOT/made/var"),
+        ["canmount=noauto", "mountpoint=/var"]
+    );
     let commit = plan.steps.iter().find(|step| step.commit).unwrap();
     assert_eq!(
         commit.action.to_string(),
-        "set mountpoint=/ on rpool/ROOT/made"
+        "set mountpoint=/ canmount=noauto on rpool/ROOT/made"
+    );
+}
+
+/// What a clone is made with.
+fn settings(plan: &Plan, target: &str) -> Vec<String> {
+    let clones = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Clone { clones } => Some(clones),
+        _ => None,
+    });
+    let mut clones = clones.unwrap().iter();
+    let clone = clones.find(|clone| clone.target.as_str() == target);
+    let settings = clone.unwrap().settings.iter();
+    settings
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect()
+}
+
+#[test]
+fn what_a_clone_could_be_mounted_by_is_set_with_it() {
+    // Made without settings it would inherit a directory, until they are set.
+    let mut made = two();
+    for beroot in [Mountpoint::Path("/environments".into()), Mountpoint::Legacy] {
+        made.on("rpool/ROOT").mountpoint = beroot;
+        let plan = created(&made, "new").unwrap();
+        let safe = ["canmount=noauto", "mountpoint=none"];
+        assert_eq!(settings(&plan, "rpool/ROOT/made"), safe);
+        let commit = plan.steps.iter().find(|step| step.commit).unwrap();
+        assert_eq!(
+            commit.action.to_string(),
+            "set mountpoint=/ on rpool/ROOT/made"
+        );
+    }
+    // What cannot be set in one transaction group with the mountpoint is not the commit's.
+    let mut made = two();
+    let quota = beadm_rs::zfs::Property {
+        name: "refquota".to_owned(),
+        source: beadm_rs::zfs::Source::Local,
+        value: "1048576".to_owned(),
+    };
+    let root = dataset("rpool/ROOT/new");
+    made.survey.properties.insert(root, vec![quota]);
+    let plan = created(&made, "new").unwrap();
+    assert_eq!(
+        settings(&plan, "rpool/ROOT/made"),
+        ["canmount=noauto", "refquota=1048576", "mountpoint=none"]
     );
 }
 

@@ -400,6 +400,7 @@ fn clone(
                 operations: undo,
             }]));
     }
+    let mut last = Vec::new();
     let clones: Vec<CloneOf> = pieces
         .iter()
         .map(|piece| {
@@ -408,7 +409,7 @@ fn clone(
                 for (name, value) in &asked {
                     replace(&mut settings, name, value);
                 }
-                replace(&mut settings, "mountpoint", "none");
+                last = set_last(survey, &mut settings, &mountpoint_of(survey, source.root));
             }
             CloneOf {
                 snapshot: piece.snapshot.clone(),
@@ -432,7 +433,7 @@ fn clone(
             },
         },
     ));
-    commit(survey, &mut plan, &new, &mountpoint_of(survey, source.root));
+    commit(survey, &mut plan, &new, last);
     plan.outcome = format!(
         "{} is a clone of {}{}",
         request.name.name(),
@@ -445,6 +446,28 @@ fn clone(
             .unwrap_or_default()
     );
     Ok(plan)
+}
+
+/// What of a root's settings waits for the commit; the others stay.
+///
+/// All of them where that can be, since ZFS sets those of a clone in a transaction group
+/// of its own (`zfs_ioc_clone`): below a beroot with `mountpoint=none`, which the clone
+/// inherits meanwhile, and where all can be set in one group (`zfs_set_prop_nvlist`:
+/// quotas, for one, cannot).
+fn set_last(survey: &Survey, settings: &mut Vec<Setting>, mountpoint: &str) -> Vec<Setting> {
+    let bare = survey
+        .datasets
+        .get(&survey.beroot)
+        .is_some_and(|beroot| beroot.mountpoint == Mountpoint::None);
+    let at_once = |name: &str| matches!(name, "canmount" | "mountpoint") || name.contains(':');
+    let mut last = vec![("mountpoint".to_owned(), mountpoint.to_owned())];
+    if bare && settings.iter().all(|(name, _)| at_once(name)) {
+        settings.retain(|(name, _)| name != "mountpoint");
+        last.append(settings);
+    } else {
+        replace(settings, "mountpoint", "none");
+    }
+    last
 }
 
 /// Children first; a clone is this operation's by the snapshot it comes from.
@@ -468,10 +491,10 @@ fn undo_clones(clones: &[CloneOf], pools: &[PoolName]) -> Vec<Action> {
 }
 
 /// The root's mountpoint makes it an environment; then the intent goes.
-fn commit(survey: &Survey, plan: &mut Plan, root: &DatasetName, mountpoint: &str) {
+fn commit(survey: &Survey, plan: &mut Plan, root: &DatasetName, settings: Vec<Setting>) {
     let set = Action::Set {
         dataset: root.clone(),
-        settings: vec![("mountpoint".to_owned(), mountpoint.to_owned())],
+        settings,
     };
     plan.steps.push(Step::new("commit", set).commits());
     plan.transact("finish", &survey.beroot.pool(), vec![intent_clear(survey)]);
