@@ -383,3 +383,26 @@ fn who_reads_an_export_and_goes_away_is_told_of() {
     );
     assert_eq!(picture(&machine), before);
 }
+
+#[cfg(feature = "failpoints")]
+#[test]
+fn an_export_that_is_killed_leaves_no_file_and_one_that_is_there_as_it_was() {
+    let transcript = Transcript::on(furnished());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a.be");
+    let line = format!("-y export debian -o {}", path.display());
+    let there = || {
+        let entries = std::fs::read_dir(&directory).unwrap();
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name();
+        entries.map(name).collect::<Vec<_>>()
+    };
+    transcript.is_killed(&line, "export/send:after");
+    assert!(there().is_empty(), "{:?}", there());
+    std::fs::write(&path, "before").unwrap();
+    transcript.is_killed(&line, "export/keep:before");
+    assert_eq!(there(), ["a.be"]);
+    assert_eq!(std::fs::read(&path).unwrap(), b"before");
+    transcript.is_killed(&line, "export/keep:after");
+    assert_eq!(there(), ["a.be"]);
+    assert!(std::fs::read(&path).unwrap().len() > 1000);
+}
