@@ -3,17 +3,20 @@
 
 use beadm_rs::be::{BeName, NewBeName};
 use beadm_rs::boot::Bootfs;
+use beadm_rs::execute::freight::Freight;
 use beadm_rs::host::Host;
 use beadm_rs::plan::{
     Planned, Refusal, activate, create, destroy, label, rename, rollback, snapshot,
 };
 use beadm_rs::survey::{Around, Survey};
 use beadm_rs::zfs::DatasetName;
+use beadm_rs::zfs::sim::Sim;
 use proptest::prelude::*;
 
 use super::machine::dataset;
 use super::outside::{Outside, outside};
 use super::picture::Picture;
+use super::travel;
 
 /// A number that chooses one of what there is.
 pub type Pick = u8;
@@ -51,6 +54,8 @@ pub enum Command {
     Rollback(Pick, Pick),
     Pin(Pick, bool),
     Describe(Pick, bool),
+    /// What an environment's archive holds comes in again, by another name.
+    Import(Pick, Pick),
 }
 
 /// What happens.
@@ -80,6 +85,7 @@ fn command() -> impl Strategy<Value = Command> {
         2 => (p(), p()).prop_map(|(be, of)| Command::Rollback(be, of)),
         2 => (p(), prop::bool::weighted(0.8)).prop_map(|(be, on)| Command::Pin(be, on)),
         1 => (p(), any::<bool>()).prop_map(|(be, on)| Command::Describe(be, on)),
+        2 => (p(), p()).prop_map(|(be, name)| Command::Import(be, name)),
     ]
 }
 
@@ -166,8 +172,10 @@ pub struct Asked {
     pub named: Vec<DatasetName>,
     /// It makes something of a snapshot that was there before.
     pub from_snapshot: bool,
-    around: Box<Surroundings>,
-    plan: Box<dyn Fn(&Survey) -> Planned>,
+    pub(super) around: Box<Surroundings>,
+    pub(super) plan: Box<dyn Fn(&Survey) -> Planned>,
+    /// What comes in.
+    pub(super) freight: Box<dyn Fn() -> Freight>,
 }
 
 impl Asked {
@@ -180,9 +188,18 @@ impl Asked {
     pub fn plan(&self, survey: &Survey) -> Planned {
         (self.plan)(survey)
     }
+
+    /// What comes in, anew each time it is carried out.
+    pub fn freight(&self) -> Freight {
+        (self.freight)()
+    }
 }
 
-fn asked(named: &[&BeName], around: Around, plan: impl Fn(&Survey) -> Planned + 'static) -> Asked {
+pub(super) fn asked(
+    named: &[&BeName],
+    around: Around,
+    plan: impl Fn(&Survey) -> Planned + 'static,
+) -> Asked {
     Asked {
         named: named
             .iter()
@@ -191,12 +208,13 @@ fn asked(named: &[&BeName], around: Around, plan: impl Fn(&Survey) -> Planned + 
         from_snapshot: false,
         around: Box::new(move |_| Ok(around.clone())),
         plan: Box::new(plan),
+        freight: Box::new(Freight::default),
     }
 }
 
 impl Command {
     /// What it means on this machine; nothing where there is nothing to choose.
-    pub fn on(&self, picture: &Picture) -> Option<Asked> {
+    pub fn on(&self, sim: &Sim, picture: &Picture) -> Option<Asked> {
         let be = |choice: Pick| environment(picture, choice);
         Some(match *self {
             Self::Create {
@@ -262,6 +280,7 @@ impl Command {
                     Ok(activate::around(&target.name().parse().unwrap()))
                 }),
                 plan: Box::new(|survey| activate::plan_failback(survey, &Bootfs)),
+                freight: Box::new(Freight::default),
             },
             Self::Destroy {
                 be: choice,
@@ -328,6 +347,10 @@ impl Command {
                     label::describe(survey, &name, text)
                 })
             }
+            Self::Import(choice, name) => {
+                let archive = travel::archive(sim, &be(choice)?)?;
+                travel::import(new_name(name), archive)
+            }
         })
     }
 }
@@ -351,5 +374,6 @@ fn create_as(request: create::Request) -> Asked {
             move |_| Ok(around.clone())
         }),
         plan: Box::new(move |survey| create::plan(survey, &request)),
+        freight: Box::new(Freight::default),
     }
 }

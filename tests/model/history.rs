@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use beadm_rs::boot::Bootfs;
-use beadm_rs::execute::{Failure, Quiet, execute};
+use beadm_rs::execute::freight::Freight;
+use beadm_rs::execute::{Failure, Quiet, execute_with};
 use beadm_rs::host::Host;
 use beadm_rs::intent::OpId;
 use beadm_rs::plan::{Plan, Planned, recover};
@@ -109,8 +110,8 @@ fn plan(sim: &Sim, asked: &Asked, operation: u64) -> Planned {
     planned
 }
 
-fn run(host: &Host, plan: &Plan) -> Result<(), Failure> {
-    execute(host, plan, &Quiet, &AtomicBool::new(false))
+fn run(host: &Host, plan: &Plan, mut freight: Freight) -> Result<(), Failure> {
+    execute_with(host, plan, &Quiet, &AtomicBool::new(false), &mut freight)
 }
 
 /// Ends what did not end, as every command that changes something does first;
@@ -123,7 +124,7 @@ fn recover(sim: &Sim, changes: Option<u8>) -> Result<(), Failure> {
     if let Some(changes) = changes {
         sim.fail_after(changes.into());
     }
-    let done = run(&host, &plan);
+    let done = run(&host, &plan, Freight::default());
     sim.resume();
     done
 }
@@ -180,7 +181,7 @@ impl History {
             match &event.deed {
                 Deed::Outside(doing) => doing.happens(&self.sim, &before),
                 Deed::Command(command) => {
-                    if let Some(asked) = command.on(&before) {
+                    if let Some(asked) = command.on(&self.sim, &before) {
                         self.command(&asked, event, &before);
                     }
                 }
@@ -203,23 +204,23 @@ impl History {
 
         // What becomes of it when nothing comes between.
         let whole = self.sim.fork().unwrap();
-        run(&machine::host(&whole), &plan)
+        run(&machine::host(&whole), &plan, asked.freight())
             .unwrap_or_else(|failure| panic!("{}: {failure}\n{plan:#?}", plan.operation));
         let after = Picture::take(&whole);
         check::done(asked, &plan, before, &after);
 
         match event.interruption {
             None => self.sim = whole,
-            Some(Interruption::Fault(fault)) => self.fails(&plan, fault, before, &after),
+            Some(Interruption::Fault(fault)) => self.fails(asked, &plan, fault, before, &after),
             Some(Interruption::Kill(changes)) => {
-                self.stops(&plan, changes);
+                self.stops(asked, &plan, changes);
                 self.sim.resume();
                 check::at_any_instant(asked, &plan, before, &Picture::take(&self.sim));
                 self.comes_back(&plan, event.again, before, &after);
             }
             Some(Interruption::PowerCut(changes)) => {
                 let was = self.sim.fork().unwrap();
-                self.stops(&plan, changes);
+                self.stops(asked, &plan, changes);
                 machine::reboot(&self.sim);
                 // What it is compared with was started again as well.
                 let [before, after] = [&was, &whole].map(|sim| {
@@ -235,11 +236,11 @@ impl History {
     }
 
     /// The plan runs until the machine stops.
-    fn stops(&self, plan: &Plan, changes: u8) {
+    fn stops(&self, asked: &Asked, plan: &Plan, changes: u8) {
         let host = machine::host(&self.sim);
         self.sim.fail_after(changes.into());
         // Whether it came to an end is seen afterwards.
-        let _ = run(&host, plan);
+        let _ = run(&host, plan, asked.freight());
     }
 
     /// Recovery after a stop: the machine is as before, or as after.
@@ -262,9 +263,16 @@ impl History {
     }
 
     /// A call fails: everything is undone, or completed by recovery.
-    fn fails(&mut self, plan: &Plan, fault: Fault, before: &Picture, after: &Picture) {
+    fn fails(
+        &mut self,
+        asked: &Asked,
+        plan: &Plan,
+        fault: Fault,
+        before: &Picture,
+        after: &Picture,
+    ) {
         let faulty = Faulty::new(self.sim.clone(), fault);
-        let done = run(&machine::faulty_host(&faulty), plan);
+        let done = run(&machine::faulty_host(&faulty), plan, asked.freight());
         let name = plan.operation;
         match done {
             Ok(()) => assert_same(

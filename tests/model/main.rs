@@ -20,6 +20,7 @@ mod machine;
 mod outside;
 mod picture;
 mod regressions;
+mod travel;
 
 use proptest::prelude::*;
 use proptest::test_runner::{FileFailurePersistence, RngSeed};

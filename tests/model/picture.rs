@@ -218,8 +218,11 @@ impl Picture {
         let mut apart = BTreeSet::new();
         for (index, tree) in self.roots_of(root).iter().enumerate() {
             for (name, item) in &self.datasets {
+                // What is excluded takes along what is not, and lies below it.
+                let mut within = std::iter::successors(Some(name.clone()), DatasetName::parent)
+                    .take_while(|above| above != tree);
                 if let Some(below) = name.below(tree).filter(|below| !below.is_empty())
-                    && (item.kind == Kind::Volume || excluded(name))
+                    && (item.kind == Kind::Volume || within.any(|above| excluded(&above)))
                 {
                     apart.insert(format!("{index}/{below}"));
                 }
