@@ -6,7 +6,7 @@ use std::io::{Cursor, Read};
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::manifest::{FORMAT, Kind, Machine};
+use super::manifest::{FORMAT, Kind, Machine, Tree};
 use super::offer::Form;
 use super::record::{HEADER, Header, Kind as RecordKind, MAGIC};
 use super::stream::{self, Begin, RECORD, Walker};
@@ -16,6 +16,7 @@ use crate::zfs::{Canmount, Guid};
 fn entry(path: &str, guid: u64) -> manifest::Entry {
     let slash = if path.is_empty() { "" } else { "/" };
     manifest::Entry {
+        tree: Tree::Root,
         path: path.to_owned(),
         source: format!("rpool/ROOT/a{slash}{path}").parse().unwrap(),
         guid: Guid(guid),
@@ -46,9 +47,27 @@ fn manifest() -> Manifest {
         temporary: true,
         zstd: true,
         needs: Vec::new(),
+        boot_needs: Vec::new(),
         datasets: vec![entry("", 7), entry("var", 8)],
         left_out: Vec::new(),
     }
+}
+
+/// The same with `/boot` in a pool of its own.
+fn with_boot() -> Manifest {
+    let boot = |path: &str, guid| manifest::Entry {
+        tree: Tree::Boot,
+        source: format!("bpool/BOOT/a/{path}")
+            .trim_end_matches('/')
+            .parse()
+            .unwrap(),
+        mountpoint: path.is_empty().then(|| "/boot".to_owned()),
+        ..entry(path, guid)
+    };
+    let mut made = manifest();
+    made.datasets.extend([boot("", 9), boot("var", 10)]);
+    made.boot_needs = vec!["lz4_compress".to_owned()];
+    made
 }
 
 /// A stream of a dataset, with some contents.
@@ -231,7 +250,11 @@ fn streams_are_of_what_was_announced_and_nothing_else() {
 
 /// The archive's manifest with one thing in it changed, in JSON.
 fn saying(change: impl FnOnce(&mut Value)) -> Vec<u8> {
-    let mut value = serde_json::to_value(manifest()).unwrap();
+    changed(&manifest(), change)
+}
+
+fn changed(manifest: &Manifest, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut value = serde_json::to_value(manifest).unwrap();
     change(&mut value);
     let text = serde_json::to_vec(&value).unwrap();
     let length = u32::try_from(text.len()).unwrap();
@@ -332,6 +355,92 @@ fn what_a_manifest_may_not_say_is_refused() {
     refused(saying(|it| it["more"] = json!(1)), "not understood");
     let many: Vec<Value> = (0..10_001).map(|_| json!({})).collect();
     refused(saying(|it| it["datasets"] = json!(many)), "not understood");
+}
+
+#[test]
+fn a_tree_of_boot_is_read_as_it_was_written() {
+    let boot = |path: &str, guid| {
+        let name = format!("bpool/BOOT/a{path}@s").parse().unwrap();
+        stream::simulated(&name, Guid(guid), None, b"kernel")
+    };
+    let streams = [
+        sent("", 7, b"root"),
+        sent("/var", 8, b""),
+        boot("", 9),
+        boot("/var", 10),
+    ];
+    let bytes = archive(&with_boot(), &streams);
+    assert_eq!(read(bytes.clone()).unwrap(), streams);
+    let input = Input::open(Box::new(Cursor::new(bytes))).unwrap();
+    assert_eq!(input.manifest(), Some(&with_boot()));
+    let offer = input.offer();
+    assert_eq!(offer.boot().unwrap().source.as_str(), "bpool/BOOT/a");
+    assert_eq!(offer.boot_needs, ["lz4_compress"]);
+    // One without it is written as it always was.
+    let text = String::from_utf8(manifest().encode().unwrap()).unwrap();
+    assert!(!text.contains("boot") && !text.contains("tree"), "{text}");
+}
+
+#[test]
+fn what_a_manifest_may_not_say_of_boot_is_refused() {
+    let said = |at: &'static str, value: Value, why: &str| {
+        let (object, key) = at.rsplit_once('/').unwrap();
+        let bytes = changed(&with_boot(), |it| {
+            it.pointer_mut(object).unwrap()[key] = value
+        });
+        refused(bytes, why);
+    };
+    for (at, value, why) in [
+        // Two of them.
+        ("/datasets/3/path", json!(""), "a dataset '' of /boot twice"),
+        // One without a root, and one that is not last.
+        ("/datasets/2/path", json!("x"), "in nothing before it"),
+        (
+            "/datasets/0/tree",
+            json!("boot"),
+            "does not begin with a root",
+        ),
+        ("/datasets/1/tree", json!("boot"), "in nothing before it"),
+        ("/datasets/2/tree", json!("root"), "a dataset '' twice"),
+        ("/datasets/3/tree", json!("root"), "does not end with"),
+        ("/datasets/3/tree", json!("efi"), "not understood"),
+        ("/datasets/3/path", json!(".."), "cannot be"),
+        (
+            "/datasets/3/path",
+            json!("../../ROOT/a"),
+            "in nothing before",
+        ),
+        ("/datasets/2/guid", json!("7"), "twice"),
+        ("/datasets/2/canmount", json!("on"), "canmount=on"),
+        ("/datasets/2/mountpoint", json!(null), "no mountpoint"),
+        ("/datasets/2/mountpoint", json!("/"), "not that of /boot"),
+        (
+            "/datasets/2/mountpoint",
+            json!("/boot/x"),
+            "not that of /boot",
+        ),
+        ("/datasets/3/mountpoint", json!("/boot"), "not within /boot"),
+        ("/datasets/3/mountpoint", json!("/etc"), "not within /boot"),
+        (
+            "/datasets/3/mountpoint",
+            json!("/boot/../etc"),
+            "not written as",
+        ),
+        (
+            "/datasets/2/properties",
+            json!([["exec", "on"]]),
+            "it sets exec=on",
+        ),
+        ("/boot_needs", json!(["a\nb"]), "a text that is none"),
+        ("/boot_needs", json!(vec!["x"; 1001]), "too many"),
+    ] {
+        said(at, value, why);
+    }
+    // A tree of /boot and no other.
+    let bytes = changed(&with_boot(), |it| {
+        it["datasets"].as_array_mut().unwrap().drain(..2);
+    });
+    refused(bytes, "does not begin with a root");
 }
 
 #[test]

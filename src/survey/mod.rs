@@ -28,7 +28,8 @@ use crate::os::{Mount, Namespace};
 use crate::share::find::Shared;
 use crate::share::record::Record;
 use crate::zfs::{
-    Dataset, DatasetName, Guid, Kind, PREFIX, Pool, PoolName, Property, Snapshot, SnapshotName,
+    Dataset, DatasetName, Guid, Kind, Mountpoint, PREFIX, Pool, PoolName, Property, Snapshot,
+    SnapshotName,
 };
 
 /// The version of what this program keeps in a pool (`org.beadm-rs:schema`).
@@ -154,6 +155,25 @@ impl Survey {
         self.pools
             .values()
             .filter(move |pool| roots().any(|root| root.pool() == pool.name))
+    }
+
+    /// What the environment of that name has for its `/boot` in other pools, or would
+    /// have: a dataset of its name that is mounted there, or that fstab mounts.
+    pub fn boots_of(&self, name: &str) -> impl Iterator<Item = &Dataset> {
+        let named = self
+            .boot_roots
+            .iter()
+            .filter_map(|boot_root| boot_root.child(name).ok());
+        named
+            .filter_map(|name| self.datasets.get(&name))
+            .filter(|dataset| {
+                let altroot = self.altroot_of(&dataset.name);
+                match dataset.mountpoint.clone().without(altroot) {
+                    Mountpoint::Path(path) => path == "/boot",
+                    Mountpoint::Legacy => true,
+                    Mountpoint::None => false,
+                }
+            })
     }
 
     /// Every boot environment, by name.
