@@ -9,7 +9,8 @@ use beadm_rs::zfs::{Blocks, Canmount, Guid, Mountpoint, Property, Source};
 
 use super::made::{Made, dataset, refusal};
 
-fn offered(path: &str, guid: u64) -> Offered {
+/// A dataset of an environment that comes.
+pub fn offered(path: &str, guid: u64) -> Offered {
     let slash = if path.is_empty() { "" } else { "/" };
     Offered {
         tree: Tree::Root,

@@ -4,8 +4,9 @@ use beadm_rs::archive::manifest::{Base, Encryption, Machine, Tree};
 use beadm_rs::archive::offer::{Form, Offer, Offered};
 use beadm_rs::boot::Bootfs;
 use beadm_rs::plan::{Action, Plan, Planned, create, export, import, recover};
-use beadm_rs::zfs::{Canmount, Guid, Mountpoint};
+use beadm_rs::zfs::{Guid, Mountpoint};
 
+use super::archive;
 use super::made::{Made, dataset, operations, refusal};
 
 fn offered(tree: Tree, path: &str, guid: u64) -> Offered {
@@ -16,15 +17,9 @@ fn offered(tree: Tree, path: &str, guid: u64) -> Offered {
     let slash = if path.is_empty() { "" } else { "/" };
     Offered {
         tree,
-        path: path.to_owned(),
         source: dataset(&format!("{root}{slash}{path}")),
-        snapshots: vec![("s".to_owned(), Guid(guid))],
-        base: None,
         mountpoint: path.is_empty().then(|| mountpoint.to_owned()),
-        canmount: Canmount::Noauto,
-        properties: Vec::new(),
-        encryption: None,
-        bytes: 500,
+        ..archive::offered(path, guid)
     }
 }
 

@@ -21,7 +21,8 @@ use crate::zfs::PoolName;
 /// Takes what 'beadm-rs export' writes, and what zfs send, zfs send -R and FreeBSD's
 /// bectl export write, each also packed by zstd. It is received under another name
 /// and looked at; the environment is there when all of it is. It is neither mounted
-/// nor activated. What fails leaves nothing behind.
+/// nor activated. What fails leaves nothing behind. A /boot from a pool of its own goes
+/// where the environments here have theirs, or below the root.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Read this file; else standard input
