@@ -97,6 +97,16 @@ fn is_good(switch: &Switch) -> bool {
     *switch == Switch::Good
 }
 
+/// A tree that arrives in a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Arriving {
+    /// Its new root.
+    pub root: DatasetName,
+    /// What that is called until all has arrived.
+    pub staging: DatasetName,
+}
+
 /// What each operation needs to be completed or taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "kebab-case")]
@@ -157,6 +167,9 @@ pub enum Undertaking {
         snapshot: Option<String>,
         /// What has arrived whole stays.
         keep: bool,
+        /// Its `/boot`, where that arrives in a pool of its own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        boot: Option<Arriving>,
     },
     /// The end of an environment that lies in several pools.
     Destroy {
@@ -268,7 +281,15 @@ impl Undertaking {
         match self {
             Self::Create { roots, from, .. } => roots.iter().chain(from).cloned().collect(),
             Self::Copy { root, from, .. } => vec![root.clone(), from.clone()],
-            Self::Import { root, staging, .. } => vec![root.clone(), staging.clone()],
+            Self::Import {
+                root,
+                staging,
+                boot,
+                ..
+            } => {
+                let boot = boot.iter().flat_map(|boot| [&boot.root, &boot.staging]);
+                [root, staging].into_iter().chain(boot).cloned().collect()
+            }
             Self::Activate { .. } => Vec::new(),
             Self::Destroy { roots, .. } => roots.iter().map(|(name, _)| name.clone()).collect(),
             Self::Rename { moves } => moves.iter().map(|(_, from, _)| from.clone()).collect(),

@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use beadm_rs::archive::manifest::Tree;
 use beadm_rs::archive::{Input, Manifest, nvlist, package, stream::Walker};
 
 /// A manifest that was taken is written and taken again, and names nothing outside of
@@ -16,6 +17,12 @@ pub fn archive_manifest(data: &[u8]) {
                 assert!(name.is_within(&root));
             }
             assert_ne!(entry.canmount, beadm_rs::zfs::Canmount::On);
+            let mountpoint = entry.mountpoint.as_deref().unwrap_or("none");
+            assert!(
+                entry.tree == Tree::Root
+                    || matches!(mountpoint, "none" | "legacy" | "/boot")
+                    || mountpoint.starts_with("/boot/")
+            );
         }
     }
 }

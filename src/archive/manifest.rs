@@ -29,6 +29,25 @@ pub enum Kind {
     Environment,
 }
 
+/// Which of an environment's trees a dataset is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tree {
+    /// The one of its root.
+    #[default]
+    Root,
+    /// The one of its `/boot`, where that is in a pool of its own.
+    Boot,
+}
+
+impl Tree {
+    /// For serde, which asks by reference.
+    #[allow(clippy::trivially_copy_pass_by_ref)]
+    fn is_root(&self) -> bool {
+        *self == Self::Root
+    }
+}
+
 /// Where it comes from: for people, and to warn of another architecture.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -69,7 +88,11 @@ pub struct Manifest {
     pub zstd: bool,
     /// What the receiving pool's features have to be (zpool-features(7)).
     pub needs: Vec<String>,
-    /// The datasets, the root first, parents before children.
+    /// What those of the pool have to be that gets `/boot`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boot_needs: Vec<String>,
+    /// The datasets: those of the root's tree, then those of the tree of `/boot`; in
+    /// either the root first, parents before children.
     pub datasets: Vec<Entry>,
     /// What was not taken along, and why, one sentence each.
     pub left_out: Vec<String>,
@@ -79,7 +102,10 @@ pub struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Entry {
-    /// Below the root, without a slash at the beginning; empty for the root.
+    /// In which tree.
+    #[serde(default, skip_serializing_if = "Tree::is_root")]
+    pub tree: Tree,
+    /// Below its tree's root, without a slash at the beginning; empty for that root.
     pub path: String,
     /// What it was called.
     pub source: DatasetName,
@@ -171,35 +197,42 @@ impl Manifest {
             .chain(&machine.hostname)
             .chain(&self.release)
             .chain(&self.left_out)
-            .chain(&self.needs);
+            .chain(&self.needs)
+            .chain(&self.boot_needs);
         for text in texts.chain(&self.description) {
             if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
                 return refused("has a text that is none".to_owned());
             }
         }
-        if self.datasets.len() > MAX_DATASETS || self.needs.len() > MAX_PROPERTIES {
+        let needs = self.needs.len().max(self.boot_needs.len());
+        if self.datasets.len() > MAX_DATASETS || needs > MAX_PROPERTIES {
             return refused("has too many datasets".to_owned());
         }
-        if self.root().is_none_or(|root| !root.path.is_empty()) {
+        let is_root = |root: &Entry| root.path.is_empty() && root.tree == Tree::Root;
+        if !self.root().is_some_and(is_root) {
             return refused("does not begin with a root".to_owned());
+        }
+        if !self.datasets.is_sorted_by_key(|entry| entry.tree) {
+            return refused("does not end with the datasets of /boot".to_owned());
         }
         let mut paths = BTreeSet::new();
         let mut guids = BTreeSet::new();
-        for (index, entry) in self.datasets.iter().enumerate() {
-            let named = |why: &str| refused(format!("has a dataset '{}' {why}", entry.path));
+        for entry in &self.datasets {
+            let of_boot = match entry.tree {
+                Tree::Root => "",
+                Tree::Boot => " of /boot",
+            };
+            let what = format!("has a dataset '{}'{of_boot}", entry.path);
             let parent = entry.path.rsplit_once('/').map_or("", |(parent, _)| parent);
-            if index > 0 && (entry.path.is_empty() || !paths.contains(parent)) {
-                return named("that is in nothing before it");
+            if !entry.path.is_empty() && !paths.contains(&(entry.tree, parent)) {
+                return refused(format!("{what} that is in nothing before it"));
             }
-            if !paths.insert(entry.path.as_str()) || !guids.insert(entry.guid) {
-                return named("twice");
+            if !paths.insert((entry.tree, entry.path.as_str())) || !guids.insert(entry.guid) {
+                return refused(format!("{what} twice"));
             }
-            entry.check(&self.snapshot).map_err(|why| {
-                Error::refused(format!(
-                    "its manifest has a dataset '{}' that cannot be: {why}",
-                    entry.path
-                ))
-            })?;
+            if let Err(why) = entry.check(&self.snapshot) {
+                return refused(format!("{what} that cannot be: {why}"));
+            }
         }
         Ok(())
     }
@@ -230,7 +263,9 @@ impl Entry {
             return Err("it would be mounted at every boot (canmount=on)".to_owned());
         }
         match &self.mountpoint {
-            Some(mountpoint) => policy::check_mountpoint(mountpoint, self.path.is_empty())?,
+            Some(mountpoint) => {
+                policy::check_mountpoint_in(self.tree, mountpoint, self.path.is_empty())?;
+            }
             None if self.path.is_empty() => return Err("it has no mountpoint".to_owned()),
             None => {}
         }

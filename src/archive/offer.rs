@@ -1,6 +1,6 @@
 //! What an input offers, whatever it is: what a planner decides on.
 
-use super::manifest::{Base, Encryption, Manifest};
+use super::manifest::{Base, Encryption, Manifest, Tree};
 use super::package::{self, Package};
 use super::record::Digest;
 use super::stream::Begin;
@@ -34,12 +34,13 @@ pub struct Offer {
     pub architecture: Option<String>,
     /// The features it needs of the pool.
     pub needs: Vec<String>,
+    /// Those its `/boot` needs of the pool that goes to.
+    pub boot_needs: Vec<String>,
     /// Its snapshots were taken to send it.
     pub temporary: bool,
-    /// The datasets, the root first, parents before children.
+    /// The datasets, the root first, parents before children; `/boot` last, where that
+    /// was in a pool of its own.
     pub datasets: Vec<Offered>,
-    /// Bytes of it, about; 0 where that is not known.
-    pub bytes: u64,
     /// What somebody who imports it should know.
     pub notes: Vec<String>,
 }
@@ -47,7 +48,9 @@ pub struct Offer {
 /// One dataset that can be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offered {
-    /// Below the root; empty for the root.
+    /// In which tree.
+    pub tree: Tree,
+    /// Below its tree's root; empty for that.
     pub path: String,
     /// What it was called.
     pub source: DatasetName,
@@ -63,6 +66,8 @@ pub struct Offered {
     pub properties: Vec<Setting>,
     /// How it is encrypted; it arrives without its key.
     pub encryption: Option<Encryption>,
+    /// Bytes of its stream, about; 0 where that is not known.
+    pub bytes: u64,
 }
 
 impl Offered {
@@ -88,6 +93,19 @@ pub fn below(path: &str, root: &DatasetName) -> std::result::Result<DatasetName,
 }
 
 impl Offer {
+    /// Bytes of it, about; 0 where that is not known.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let bytes = self.datasets.iter().map(|offered| offered.bytes);
+        bytes.fold(0, u64::saturating_add)
+    }
+
+    /// The root of the tree of its `/boot`.
+    #[must_use]
+    pub fn boot(&self) -> Option<&Offered> {
+        self.datasets.iter().find(|it| it.tree == Tree::Boot)
+    }
+
     /// What an archive offers.
     #[must_use]
     pub fn of_archive(manifest: &Manifest, identity: Digest) -> Self {
@@ -98,8 +116,8 @@ impl Offer {
             description: manifest.description.clone(),
             architecture: Some(manifest.machine.architecture.clone()),
             needs: manifest.needs.clone(),
+            boot_needs: manifest.boot_needs.clone(),
             temporary: manifest.temporary,
-            bytes: manifest.bytes(),
             notes: notes
                 .map(|text| format!("not in the archive: {text}"))
                 .collect(),
@@ -107,6 +125,7 @@ impl Offer {
                 .datasets
                 .iter()
                 .map(|entry| Offered {
+                    tree: entry.tree,
                     path: entry.path.clone(),
                     source: entry.source.clone(),
                     snapshots: vec![(manifest.snapshot.clone(), entry.guid)],
@@ -115,6 +134,7 @@ impl Offer {
                     canmount: entry.canmount,
                     properties: entry.properties.clone(),
                     encryption: entry.encryption.clone(),
+                    bytes: entry.bytes,
                 })
                 .collect(),
         }
@@ -140,13 +160,14 @@ impl Offer {
             description: None,
             architecture: None,
             needs: begin.needs.clone(),
+            boot_needs: Vec::new(),
             temporary: false,
-            bytes: 0,
             notes: vec![
                 "a stream of zfs send says nothing of properties: the root gets mountpoint=/"
                     .to_owned(),
             ],
             datasets: vec![Offered {
+                tree: Tree::Root,
                 path: String::new(),
                 encryption: package::encryption(begin.raw, &source),
                 source,
@@ -155,6 +176,7 @@ impl Offer {
                 mountpoint: Some("/".to_owned()),
                 canmount: Canmount::Noauto,
                 properties: Vec::new(),
+                bytes: 0,
             }],
         })
     }
@@ -179,8 +201,8 @@ impl Offer {
             description: None,
             architecture: None,
             needs,
+            boot_needs: Vec::new(),
             temporary: false,
-            bytes: 0,
             notes,
             datasets: package
                 .datasets

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::manifest::Encryption;
+use super::manifest::{Encryption, Tree};
 use super::nvlist::{self, List, Value};
 use super::offer::Offered;
 use super::policy;
@@ -110,6 +110,7 @@ fn dataset(list: &List, root: &DatasetName, notes: &mut Vec<String>) -> Result<O
         notes.push(format!("{source} is no name of an environment"));
     }
     let mut offered = Offered {
+        tree: Tree::Root,
         mountpoint: path.is_empty().then(|| "/".to_owned()),
         path,
         snapshots: Vec::new(),
@@ -118,6 +119,7 @@ fn dataset(list: &List, root: &DatasetName, notes: &mut Vec<String>) -> Result<O
         properties: Vec::new(),
         encryption: None,
         source,
+        bytes: 0,
     };
     for (snapshot, guid) in list.list("snaps").map(|list| &list.0).into_iter().flatten() {
         let named = offered.source.snapshot(snapshot).map_err(Error::refused)?;

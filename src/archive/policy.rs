@@ -13,8 +13,9 @@
 //!   dataset could ask to be mounted at the next boot of whatever runs.
 //!
 //! `mountpoint` and `canmount` are not among them: the manifest has them for each
-//! dataset ([`check_mountpoint`]), and `canmount` is never `on`.
+//! dataset ([`check_mountpoint_in`]), and `canmount` is never `on`.
 
+use super::manifest::Tree;
 use crate::marker;
 
 /// How files are stored and read.
@@ -86,7 +87,21 @@ fn is_user(name: &str) -> bool {
         })
 }
 
-/// Whether a dataset of an environment may have this mountpoint; why not.
+/// Whether a dataset of an environment's tree may have this mountpoint; why not.
+///
+/// # Errors
+/// That.
+pub fn check_mountpoint_in(tree: Tree, mountpoint: &str, root: bool) -> Result<(), String> {
+    let odd = |why: &str| Err(format!("the mountpoint '{mountpoint}' {why}"));
+    match (tree, mountpoint, root) {
+        (Tree::Boot, "/boot" | "legacy", true) | (Tree::Boot, "none" | "legacy", false) => Ok(()),
+        (Tree::Boot, _, true) => odd("is not that of /boot: /boot or legacy"),
+        (Tree::Boot, _, false) if !mountpoint.starts_with("/boot/") => odd("is not within /boot"),
+        _ => check_mountpoint(mountpoint, root),
+    }
+}
+
+/// The same of the root's tree.
 ///
 /// # Errors
 /// That.
@@ -159,6 +174,34 @@ mod tests {
         }
         assert!(!travels("a:b", &"x".repeat(MAX_VALUE + 1)));
         assert!(!travels(&format!("a:{}", "b".repeat(254)), "x"));
+    }
+
+    #[test]
+    fn a_mountpoint_of_a_boot_tree_is_within_boot() {
+        for (mountpoint, root, expected) in [
+            ("/boot", true, true),
+            ("legacy", true, true),
+            ("none", true, false),
+            ("/", true, false),
+            ("/boot/", true, false),
+            ("/boot/grub", true, false),
+            ("/boot/grub", false, true),
+            ("none", false, true),
+            ("legacy", false, true),
+            ("/boot", false, false),
+            ("/", false, false),
+            ("/bootleg", false, false),
+            ("/boot/../etc", false, false),
+            ("/boot//x", false, false),
+            ("/boot/", false, false),
+            ("/etc", false, false),
+        ] {
+            assert_eq!(
+                check_mountpoint_in(Tree::Boot, mountpoint, root).is_ok(),
+                expected,
+                "{mountpoint:?}"
+            );
+        }
     }
 
     #[test]

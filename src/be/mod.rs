@@ -83,21 +83,7 @@ impl<'a> BootEnvironment<'a> {
     #[must_use]
     pub fn roots(&self) -> Vec<&'a Dataset> {
         let mut roots = vec![self.root];
-        roots.extend(
-            self.survey
-                .boot_roots
-                .iter()
-                .filter_map(|boot_root| boot_root.child(self.name()).ok())
-                .filter_map(|name| self.survey.datasets.get(&name))
-                .filter(|dataset| {
-                    let altroot = self.survey.altroot_of(&dataset.name);
-                    match dataset.mountpoint.clone().without(altroot) {
-                        Mountpoint::Path(path) => path == "/boot",
-                        Mountpoint::Legacy => true,
-                        Mountpoint::None => false,
-                    }
-                }),
-        );
+        roots.extend(self.survey.boots_of(self.name()));
         roots
     }
 

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use super::Cause;
+use crate::archive::manifest::Tree;
 use crate::archive::record::Digest;
 use crate::archive::stream::{Begin, RECORD};
 use crate::archive::{self, Input, Writer, unwrapped};
@@ -104,10 +105,16 @@ impl Freight {
         for (entry, head) in manifest.datasets.iter_mut().zip(&heads) {
             entry.guid = head.guid;
             entry.bytes = head.bytes;
-            manifest.needs.extend(head.needs.iter().cloned());
+            let needs = match entry.tree {
+                Tree::Root => &mut manifest.needs,
+                Tree::Boot => &mut manifest.boot_needs,
+            };
+            needs.extend(head.needs.iter().cloned());
         }
-        manifest.needs.sort();
-        manifest.needs.dedup();
+        for needs in [&mut manifest.needs, &mut manifest.boot_needs] {
+            needs.sort();
+            needs.dedup();
+        }
         total(manifest.bytes());
         let mut writer = Writer::new(out, &manifest).map_err(output)?;
         for piece in &sending.pieces {
@@ -358,9 +365,7 @@ fn package(
 /// Exactly what was to come is there.
 fn arrived(host: &Host, receiving: &Receiving) -> Result<(), Cause> {
     let wrong = |why: String| Err(FreightError::Arrived(why).into());
-    let found = host
-        .zfs
-        .tree(std::slice::from_ref(&receiving.staging), true)?;
+    let found = host.zfs.tree(&receiving.staging, true)?;
     for piece in &receiving.pieces {
         let mut datasets = found.iter();
         let Some(dataset) = datasets.find(|dataset| dataset.name == piece.target) else {

@@ -192,8 +192,9 @@ pub fn execute_with(
         if committed || (step.commit && (whole || cause.is_partial())) {
             return Err(Failure::Unfinished { step: name, cause });
         }
-        // A transaction that failed without being partial did nothing.
-        let nothing = !whole && matches!(step.action, Action::Transact { .. });
+        // A transaction or rename that failed without being partial did nothing.
+        let is_one = matches!(step.action, Action::Transact { .. } | Action::Rename { .. });
+        let nothing = !whole && is_one;
         if nothing && index == 0 && !cause.is_partial() {
             return Err(Failure::Nothing { step: name, cause });
         }

@@ -264,7 +264,9 @@ impl fmt::Display for Action {
             Self::Receive(receiving) => {
                 let pieces = &receiving.pieces;
                 let all = count(pieces.len(), "dataset", "datasets");
-                write!(f, "receive {all} as {}", receiving.staging)?;
+                let staging = receiving.staging.iter().map(ToString::to_string);
+                let staging: Vec<String> = staging.collect();
+                write!(f, "receive {all} as {}", staging.join(" and "))?;
                 match pieces.iter().filter(|piece| piece.there).count() {
                     0 => Ok(()),
                     there => write!(f, ", of which {there} arrived before"),

@@ -128,6 +128,26 @@ pub(super) fn changeable<'a>(
     Ok(())
 }
 
+/// Refuses a name of which there is a `/boot` in another pool already: it would be that
+/// of the environment that gets the name, whatever is in it.
+pub(super) fn no_boot_of(survey: &Survey, attempted: &str, name: &BeName) -> Result<(), Refusal> {
+    match survey.boots_of(name.as_str()).next() {
+        None => Ok(()),
+        Some(boot) => Err(Refusal::new(
+            attempted,
+            format!(
+                "{} is there, and would be the /boot of an environment called {name}",
+                boot.name
+            ),
+        )
+        .why(Why::Exists)
+        .remedy(format!(
+            "another name; or zfs rename {}, or destroy it",
+            boot.name
+        ))),
+    }
+}
+
 /// The pools an environment lies in, the beroot's first.
 pub(super) fn pools_of(environment: &BootEnvironment<'_>) -> Vec<PoolName> {
     environment

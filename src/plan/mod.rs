@@ -48,8 +48,8 @@ use crate::zfs::{Guard, NameError, PoolName, Snapshot, SyncOp};
 
 pub use action::Action;
 use conditions::{
-    changeable, environment, finished, has_key, loader_is_seen, mounted_by_fstab, not_elsewhere,
-    pools_of, rewritable, unlocked,
+    changeable, environment, finished, has_key, loader_is_seen, mounted_by_fstab, no_boot_of,
+    not_elsewhere, pools_of, rewritable, unlocked,
 };
 use record::{
     close, fits, intent_clear, intent_mark, loader_record, marked_snapshots, without_marked,

@@ -4,7 +4,7 @@
 
 use super::{
     Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, loader_is_seen, mounted_by_fstab, pools_of, rewritable,
+    intent_clear, intent_mark, loader_is_seen, mounted_by_fstab, no_boot_of, pools_of, rewritable,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, NewBeName};
@@ -42,6 +42,7 @@ pub fn plan(survey: &Survey, loader: &dyn Loader, old: &BeName, new: &NewBeName)
         }
         moves.push((root.guid, root.name.clone(), target));
     }
+    no_boot_of(survey, &attempted, new.name())?;
     if environment.is_running() || environment.is_next() || environment.is_once() {
         // Between the rename and the new fstab the machine would boot without
         // them, and no order of the two avoids that.

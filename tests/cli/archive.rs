@@ -45,18 +45,20 @@ fn furnished() -> Machine {
     machine
 }
 
-/// All datasets and snapshots below the beroot, with their own properties.
-fn picture(machine: &Machine) -> Vec<String> {
-    let root = dataset("rpool/ROOT");
-    let properties = machine.sim.properties(&root).unwrap();
-    let tree = machine.sim.tree(&[root], true).unwrap();
-    tree.iter()
-        .flat_map(|dataset| {
+/// All datasets and snapshots where environments are, with their own properties.
+pub fn picture(machine: &Machine) -> Vec<String> {
+    let mut picture = Vec::new();
+    for root in ["rpool/ROOT", "bpool/BOOT"].map(dataset) {
+        let Ok(properties) = machine.sim.properties(&root) else {
+            continue;
+        };
+        for dataset in machine.sim.tree(&[root], true).unwrap() {
             let own = properties.get(&dataset.name);
-            let snapshots = dataset.snapshots.iter().map(|it| it.name.to_string());
-            std::iter::once(format!("{} {own:?}", dataset.name)).chain(snapshots)
-        })
-        .collect()
+            picture.push(format!("{} {own:?}", dataset.name));
+            picture.extend(dataset.snapshots.iter().map(|it| it.name.to_string()));
+        }
+    }
+    picture
 }
 
 #[test]
@@ -220,18 +222,27 @@ fn import_stops(machine: &Machine, archive: &[u8], resume: bool, changes: u64) -
 
 #[test]
 fn a_machine_that_stops_anywhere_in_an_import_has_it_whole_or_not_at_all() {
-    let machine = furnished();
+    stops_anywhere(&furnished(), &["rpool/ROOT/new/var/log "]);
+}
+
+#[test]
+fn with_two_pools_it_is_whole_in_both_or_not_at_all() {
+    let whole = ["rpool/ROOT/new/var/log ", "bpool/BOOT/new "];
+    stops_anywhere(&Machine::with_boot_pool(), &whole);
+}
+
+fn stops_anywhere(machine: &Machine, parts: &[&str]) {
     let run = |line: &[&str]| {
         let mut command = program();
         command.arg("--sim").arg(machine.directory()).args(line);
         command.output().unwrap()
     };
     let archive = run(&["export"]).stdout;
-    let before = picture(&machine);
+    let before = picture(machine);
     for resume in [false, true] {
         let mut changes = 0;
         let mut whole = 0;
-        while import_stops(&machine, &archive, resume, changes) {
+        while import_stops(machine, &archive, resume, changes) {
             let survey = Survey::around(
                 &Host::of_simulation(machine.sim.clone(), None),
                 &Around::default(),
@@ -239,31 +250,33 @@ fn a_machine_that_stops_anywhere_in_an_import_has_it_whole_or_not_at_all() {
             .unwrap();
             let named = survey.datasets.contains_key(&dataset("rpool/ROOT/new"));
             assert!(run(&["recover"]).status.success());
-            let after = picture(&machine);
+            let after = picture(machine);
             if named {
                 whole += 1;
-                assert!(
-                    after
-                        .iter()
-                        .any(|it| it.starts_with("rpool/ROOT/new/var/log "))
-                );
+                for part in parts {
+                    assert!(after.iter().any(|it| it.starts_with(part)), "{after:#?}");
+                }
                 let tidy =
                     |it: &String| !it.contains("org.beadm-rs:op") && !it.contains("@beadm-rs");
                 assert!(after.iter().all(tidy), "{after:#?}");
                 assert!(run(&["-y", "destroy", "new"]).status.success());
             } else if resume && after != before {
-                let staged = |it: &&String| it.starts_with("rpool/ROOT/beadm-rs.import.");
+                let staged = |it: &&String| it.contains("/beadm-rs.import.");
                 let others: Vec<&String> = after.iter().filter(|it| !staged(it)).collect();
                 assert_eq!(others, before.iter().collect::<Vec<_>>());
-                assert!(!import_stops(&machine, &archive, true, 1000));
+                assert!(!import_stops(machine, &archive, true, 1000));
+                let again = picture(machine);
+                for part in parts {
+                    assert!(again.iter().any(|it| it.starts_with(part)), "{again:#?}");
+                }
                 assert!(run(&["-y", "destroy", "new"]).status.success());
             }
-            assert_eq!(picture(&machine), before, "after {changes} changes");
+            assert_eq!(picture(machine), before, "after {changes} changes");
             changes += 1;
         }
         assert!(whole > 0 && changes > 5, "{changes} changes");
         assert!(run(&["-y", "destroy", "new"]).status.success());
-        assert_eq!(picture(&machine), before);
+        assert_eq!(picture(machine), before);
     }
 }
 

@@ -11,6 +11,7 @@
 )]
 
 mod archive;
+mod archive_boot;
 mod around;
 mod asked;
 mod carried;

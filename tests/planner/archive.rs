@@ -2,16 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use beadm_rs::archive::manifest::{Base, Encryption, Machine};
+use beadm_rs::archive::manifest::{Base, Encryption, Machine, Tree};
 use beadm_rs::archive::offer::{Form, Offer, Offered};
 use beadm_rs::plan::{Action, Plan, Planned, create, export, import};
 use beadm_rs::zfs::{Blocks, Canmount, Guid, Mountpoint, Property, Source};
 
 use super::made::{Made, dataset, refusal};
 
-fn offered(path: &str, guid: u64) -> Offered {
+/// A dataset of an environment that comes.
+pub fn offered(path: &str, guid: u64) -> Offered {
     let slash = if path.is_empty() { "" } else { "/" };
     Offered {
+        tree: Tree::Root,
         path: path.to_owned(),
         source: dataset(&format!("tank/ROOT/away{slash}{path}")),
         snapshots: vec![("s".to_owned(), Guid(guid))],
@@ -20,6 +22,7 @@ fn offered(path: &str, guid: u64) -> Offered {
         canmount: Canmount::Noauto,
         properties: Vec::new(),
         encryption: None,
+        bytes: 500,
     }
 }
 
@@ -32,9 +35,9 @@ fn offer() -> Offer {
         description: None,
         architecture: Some("x86_64".to_owned()),
         needs: Vec::new(),
+        boot_needs: Vec::new(),
         temporary: true,
         datasets: vec![offered("", 7001), offered("var", 7002)],
-        bytes: 1000,
         notes: Vec::new(),
     }
 }
@@ -69,14 +72,10 @@ fn receiving(plan: &Plan) -> &import::Receiving {
 fn everything_that_stops_an_import_is_told_before_it() {
     let mut made = Made::new();
     let refused = |made: &Made, offer: Offer| refusal(imported(made, offer, false));
+    let mut large = offer();
+    large.datasets[1].bytes = (2 << 30) - 500;
     assert_eq!(
-        refused(
-            &made,
-            Offer {
-                bytes: 2 << 30,
-                ..offer()
-            }
-        ),
+        refused(&made, large),
         "refused to import away: it takes about 2147483648 bytes, and pool rpool has 1073741824 \
          free\nbeadm-rs list shows what destroying an environment would free"
     );
@@ -112,7 +111,10 @@ fn everything_that_stops_an_import_is_told_before_it() {
         resume: false,
     };
     let lacking = import::Facts {
-        lacking: vec!["zstd_compress".to_owned(), "large_blocks".to_owned()],
+        lacking: vec![(
+            "rpool".parse().unwrap(),
+            vec!["zstd_compress".to_owned(), "large_blocks".to_owned()],
+        )],
         ..facts()
     };
     assert_eq!(
@@ -160,7 +162,7 @@ fn what_is_received_has_no_mountpoint_and_a_mark() {
     let receiving = receiving(&plan);
     assert_eq!(
         receiving.staging,
-        dataset("rpool/ROOT/beadm-rs.import.abcdef01")
+        [dataset("rpool/ROOT/beadm-rs.import.abcdef01")]
     );
     let settings: Vec<Vec<String>> = receiving
         .pieces

@@ -10,6 +10,7 @@
 )]
 
 mod archive;
+mod archive_boot;
 mod carried;
 mod failback;
 mod init;

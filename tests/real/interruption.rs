@@ -279,6 +279,16 @@ fn an_import_stopped_anywhere_is_taken_back_or_complete() {
 
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
+fn an_import_with_boot_stopped_anywhere_is_taken_back_or_complete() {
+    let machine = machine(true);
+    let archive = machine.directory().join("archive");
+    let archive = archive.to_str().unwrap().to_owned();
+    machine.run(&["export", "old", "-o", &archive]).succeeds();
+    Trial::new(machine, &["import", "-i", &archive, "new"]).run();
+}
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
 fn an_activation_stopped_anywhere_is_taken_back_or_complete() {
     // With /boot it is these steps and more.
     if long() {

@@ -20,6 +20,7 @@ mod recorded;
 mod replay;
 
 mod archive;
+mod archive_boot;
 mod blocked;
 mod carried;
 mod check;

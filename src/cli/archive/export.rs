@@ -34,10 +34,10 @@ enum Compress {
 
 /// Write a boot environment as one file, to be imported on another machine
 ///
-/// All its datasets, from a snapshot that is taken for it, or from BE@SNAP: one archive,
-/// which says first what is in it. Encrypted datasets leave as they lie on disk. An
-/// archive can be read by whoever has it: it holds what the environment holds,
-/// /etc/shadow too.
+/// All its datasets, /boot in a pool of its own included, from a snapshot that is taken
+/// for it, or from BE@SNAP: one archive, which says first what is in it. Encrypted
+/// datasets leave as they lie on disk. An archive can be read by whoever has it: it
+/// holds what the environment holds, /etc/shadow too.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Only what is different since this was sent: an environment, or a snapshot of the

@@ -14,13 +14,15 @@ use crate::execute::freight::Freight;
 use crate::host::Host;
 use crate::plan::import::{self, Facts, left_by_a_try};
 use crate::survey::{Around, Scope, Survey};
+use crate::zfs::PoolName;
 
 /// Make a boot environment from an archive, or from a stream of zfs send
 ///
 /// Takes what 'beadm-rs export' writes, and what zfs send, zfs send -R and FreeBSD's
 /// bectl export write, each also packed by zstd. It is received under another name
 /// and looked at; the environment is there when all of it is. It is neither mounted
-/// nor activated. What fails leaves nothing behind.
+/// nor activated. What fails leaves nothing behind. A /boot from a pool of its own goes
+/// where the environments here have theirs, or below the root.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Read this file; else standard input
@@ -113,14 +115,17 @@ pub fn import(
 }
 
 fn facts(host: &Host, survey: &Survey, offer: &Offer) -> Facts {
-    let pool = survey.beroot.pool();
+    let lacking = |(pool, needs): (PoolName, Vec<String>)| {
+        let lacking = host.zfs.lacking_features(&pool, &needs).unwrap_or(needs);
+        (pool, lacking)
+    };
     let names = offer.datasets.iter().flat_map(|it| &it.properties);
     let names: BTreeSet<&String> = names.map(|(name, _)| name).collect();
     Facts {
-        lacking: host
-            .zfs
-            .lacking_features(&pool, &offer.needs)
-            .unwrap_or_else(|_| offer.needs.clone()),
+        lacking: import::needed(survey, offer)
+            .into_iter()
+            .map(lacking)
+            .collect(),
         unknown: names
             .into_iter()
             .filter(|name| !host.zfs.knows_property(name).unwrap_or(true))

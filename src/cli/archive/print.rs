@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::json;
 
-use crate::archive::offer::{Form, Offer};
+use crate::archive::manifest::Tree;
+use crate::archive::offer::{Form, Offer, Offered};
 use crate::archive::{Input, Manifest};
 use crate::cli::output;
 use crate::cli::output::size;
@@ -22,7 +23,9 @@ pub fn info(json: bool, input: &Input) -> anyhow::Result<()> {
             "form": form(offer),
             "manifest": input.manifest(),
             "needs": offer.needs,
+            "boot_needs": offer.boot_needs,
             "datasets": offer.datasets.iter().map(|dataset| json!({
+                "tree": dataset.tree,
                 "path": dataset.path,
                 "source": dataset.source,
                 "snapshots": dataset.snapshots.iter().map(|(name, guid)| json!({
@@ -40,13 +43,12 @@ pub fn info(json: bool, input: &Input) -> anyhow::Result<()> {
     if !offer.needs.is_empty() {
         writeln!(out, "needs the pool features {}", offer.needs.join(", "))?;
     }
+    if !offer.boot_needs.is_empty() {
+        let needs = offer.boot_needs.join(", ");
+        writeln!(out, "needs {needs} of the pool that its /boot goes to")?;
+    }
     for dataset in &offer.datasets {
-        let name = if dataset.path.is_empty() {
-            "/"
-        } else {
-            &dataset.path
-        };
-        write!(out, "  {name}  from {}", dataset.source)?;
+        write!(out, "  {}  from {}", place(dataset), dataset.source)?;
         if let Some(base) = &dataset.base {
             write!(out, "  since {} (guid {})", base.name, base.guid)?;
         }
@@ -62,6 +64,15 @@ pub fn info(json: bool, input: &Input) -> anyhow::Result<()> {
         writeln!(out, "note: {note}")?;
     }
     Ok(())
+}
+
+fn place(dataset: &Offered) -> String {
+    match (dataset.tree, dataset.path.as_str()) {
+        (Tree::Root, "") => "/".to_owned(),
+        (Tree::Root, path) => path.to_owned(),
+        (Tree::Boot, "") => "/boot, in a pool of its own".to_owned(),
+        (Tree::Boot, path) => format!("/boot/{path}, in a pool of its own"),
+    }
 }
 
 fn archive(out: &mut impl Write, manifest: &Manifest) -> io::Result<()> {

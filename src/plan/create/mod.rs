@@ -16,8 +16,8 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, marked_snapshots, pools_of, snapshot_component, unlocked,
-    without_marked,
+    intent_clear, intent_mark, marked_snapshots, no_boot_of, pools_of, snapshot_component,
+    unlocked, without_marked,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment, NewBeName};
@@ -207,6 +207,9 @@ fn new_root(
         .map_err(bad_name(attempted))?;
     if survey.datasets.contains_key(&root) {
         return Err(Refusal::new(attempted, format!("{root} exists already")).why(Why::Exists));
+    }
+    if *beroot == survey.beroot {
+        no_boot_of(survey, attempted, request.name.name())?;
     }
     Ok(root)
 }

@@ -1,29 +1,33 @@
 //! An environment as an archive.
 //!
-//! A snapshot of the whole tree in one transaction group, with marks; the streams; the
-//! file gets its name, which is the commit; the snapshot goes again. From a snapshot
-//! that is there already nothing is changed at all.
+//! A snapshot of the whole tree in one transaction group, with marks, and in another one of
+//! its `/boot`, where that is in a pool of its own; the streams; the file gets its name,
+//! which is the commit; the snapshot goes again. From a snapshot that is there already
+//! nothing is changed at all.
 //!
 //! No intent: while streams flow other commands may change something, and one of them
 //! may be the `import` at the other end of the pipe. The mark says that a snapshot is
 //! an export's, and a lock of its own whether that is under way.
 
+mod entry;
 mod since;
 
 use serde::Serialize;
 
-use self::since::Before;
+use self::entry::{Placed, entry};
+use self::since::{Before, place};
 use super::create;
 use super::{
     Action, Plan, Planned, Refusal, Step, bad_name, changeable, finished, marked_snapshots,
     without_marked,
 };
-use crate::archive::manifest::{Encryption, Entry, FORMAT, Kind, Machine, Manifest};
-use crate::archive::policy;
+use crate::archive::manifest::{FORMAT, Kind, Machine, Manifest, Tree};
 use crate::be::{BeName, BootEnvironment};
 use crate::marker;
 use crate::survey::Survey;
-use crate::zfs::{Blocks, Canmount, Dataset, Guard, Guid, Mountpoint, Outgoing, Snapshot, SyncOp};
+use crate::zfs::{
+    Blocks, Dataset, Guard, Mountpoint, Outgoing, PoolName, Snapshot, SnapshotName, SyncOp,
+};
 
 /// What is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -95,8 +99,10 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     let attempted = attempted.trim_end();
     let source = create::source(survey, attempted, named)?;
     finished(survey, attempted, &source)?;
-    changeable(survey, attempted, [&survey.beroot.pool()])?;
-    whole(survey, attempted, &source)?;
+    let trees = trees(attempted, &source, request.form)?;
+    let pools: Vec<PoolName> = trees.iter().map(|(_, root)| root.name.pool()).collect();
+    changeable(survey, attempted, &pools)?;
+    whole(survey, attempted, &source, &trees)?;
     let own = request.from.snapshot.is_none();
     let component = request.from.component(survey);
     let mut plan = Plan::new(survey, "export");
@@ -104,69 +110,48 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     for (dataset, why) in source.apart() {
         left_out.push(format!("{} ({})", dataset.name, why.as_str()));
     }
-    if source.roots().len() > 1 {
-        left_out.push("/boot, which is on a pool of its own".to_owned());
-    }
-    let datasets: Vec<&Dataset> = source
-        .datasets()
-        .into_iter()
-        .filter(|dataset| dataset.name.is_within(&source.root.name))
-        .filter(|dataset| request.form != Form::Stream || dataset.guid == source.guid())
-        .collect();
     let since = match &request.since {
         Some(since) => Some(Before::find(survey, attempted, &source, since)?),
         None => None,
     };
     let mut pieces = Vec::new();
     let mut entries = Vec::new();
-    for dataset in &datasets {
-        let snapshot = dataset
-            .name
-            .snapshot(&component)
-            .map_err(bad_name(attempted))?;
-        if !own && survey.snapshot(&snapshot).is_none() {
-            return Err(
-                Refusal::new(attempted, format!("there is no snapshot {snapshot}"))
-                    .remedy("every dataset of the environment needs the snapshot"),
-            );
+    for (tree, root) in &trees {
+        let mut datasets = source.datasets();
+        datasets.retain(|dataset| dataset.name.is_within(&root.name));
+        datasets.retain(|dataset| request.form != Form::Stream || dataset.guid == root.guid);
+        for dataset in datasets {
+            let snapshot = dataset
+                .name
+                .snapshot(&component)
+                .map_err(bad_name(attempted))?;
+            if !own && survey.snapshot(&snapshot).is_none() {
+                return Err(
+                    Refusal::new(attempted, format!("there is no snapshot {snapshot}"))
+                        .remedy("every dataset of the environment needs the snapshot"),
+                );
+            }
+            let path = place(&root.name, dataset);
+            let base = since.as_ref().and_then(|since| {
+                since.base(survey, dataset, (*tree, &path), (!own).then_some(&snapshot))
+            });
+            pieces.push(Outgoing {
+                snapshot: snapshot.clone(),
+                base: base.as_ref().map(|base| base.name.clone()),
+                blocks: match dataset.encryption_root {
+                    Some(_) => Blocks::Raw,
+                    None => Blocks::AsStored,
+                },
+            });
+            let place = Placed {
+                tree: *tree,
+                path,
+                dataset,
+                snapshot,
+                base,
+            };
+            entries.push(entry(survey, attempted, facts, place, &mut left_out)?);
         }
-        let path = dataset
-            .name
-            .as_str()
-            .strip_prefix(source.root.name.as_str())
-            .unwrap_or_default()
-            .trim_start_matches('/');
-        let base = since
-            .as_ref()
-            .and_then(|since| since.base(survey, dataset, path, (!own).then_some(&snapshot)));
-        let (properties, without) = travelling(survey, dataset);
-        left_out.extend(without);
-        entries.push(Entry {
-            path: path.to_owned(),
-            source: dataset.name.clone(),
-            // Where it is not known yet: not 0, which no snapshot has.
-            guid: survey.snapshot(&snapshot).map_or(Guid(0), |it| it.guid),
-            base: base.clone(),
-            mountpoint: mountpoint(survey, attempted, dataset, path.is_empty(), &mut left_out)?,
-            canmount: match dataset.canmount {
-                Canmount::Off => Canmount::Off,
-                Canmount::On | Canmount::Noauto => Canmount::Noauto,
-            },
-            properties,
-            encryption: dataset.encryption_root.as_ref().map(|root| Encryption {
-                root: root.clone(),
-                location: key_location(facts, root),
-            }),
-            bytes: 0,
-        });
-        pieces.push(Outgoing {
-            snapshot,
-            base: base.map(|base| base.name),
-            blocks: match dataset.encryption_root {
-                Some(_) => Blocks::Raw,
-                None => Blocks::AsStored,
-            },
-        });
     }
     if since.is_some() && pieces.iter().all(|piece| piece.base.is_none()) {
         return Err(Refusal::new(
@@ -175,25 +160,23 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         )
         .remedy("export it without --since"));
     }
-    let pool = survey.beroot.pool();
-    let mut first = Vec::new();
-    if facts.alone {
-        let stale = left_over(survey).filter(|it| it.name.dataset().pool() == pool);
-        first.extend(stale.map(gone));
-    }
-    let mut undo = Vec::new();
     let mark = format!("{} export", survey.id);
-    let snapshots = || pieces.iter().map(|piece| &piece.snapshot);
-    if own {
-        first.extend(marked_snapshots(snapshots(), &mark));
-        undo = without_marked(snapshots(), &mark, true);
-    }
-    plan.transact("snapshot", &pool, first);
-    if let Some(step) = plan.steps.last_mut().filter(|_| own) {
-        step.undo = vec![Action::Transact {
-            pool: pool.clone(),
-            operations: undo,
-        }];
+    for (pool, name) in pools.iter().zip(["snapshot", "snapshot-boot"]) {
+        let mut first = Vec::new();
+        if facts.alone {
+            let stale = left_over(survey).filter(|it| it.name.dataset().pool() == *pool);
+            first.extend(stale.map(gone));
+        }
+        if own {
+            first.extend(marked_snapshots(of_pool(&pieces, pool), &mark));
+        }
+        plan.transact(name, pool, first);
+        if let Some(step) = plan.steps.last_mut().filter(|_| own) {
+            step.undo = vec![Action::Transact {
+                pool: pool.clone(),
+                operations: without_marked(of_pool(&pieces, pool), &mark, true),
+            }];
+        }
     }
     if request.form != Form::Stream {
         plan.notes.extend(
@@ -216,6 +199,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         temporary: own,
         zstd: request.form == Form::Archive { zstd: true },
         needs: Vec::new(),
+        boot_needs: Vec::new(),
         datasets: entries,
         left_out: left_out.iter().map(|text| printable(text)).collect(),
     };
@@ -231,8 +215,14 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     };
     plan.steps.push(Step::new("keep", keep).commits());
     if own {
-        // One that was promoted away meanwhile is not passed over: recover finds it.
-        plan.transact("finish", &pool, without_marked(snapshots(), &mark, false));
+        for (pool, name) in pools.iter().zip(["finish", "finish-boot"]) {
+            // One that was promoted away meanwhile is not passed over: recover finds it.
+            plan.transact(
+                name,
+                pool,
+                without_marked(of_pool(&pieces, pool), &mark, false),
+            );
+        }
     }
     plan.outcome = format!(
         "{} holds {}{}",
@@ -246,19 +236,45 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     Ok(plan)
 }
 
+/// The roots of what is sent: the environment's own, and that of its `/boot`.
+fn trees<'a>(
+    attempted: &str,
+    source: &BootEnvironment<'a>,
+    form: Form,
+) -> Result<Vec<(Tree, &'a Dataset)>, Refusal> {
+    if form == Form::Stream {
+        return Ok(vec![(Tree::Root, source.root)]);
+    }
+    let roots = source.roots();
+    if let [_, one, other, ..] = roots.as_slice() {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "two pools have a /boot for it, {} and {}",
+                one.name, other.name
+            ),
+        )
+        .remedy("zpool export the pool whose /boot is another machine's"));
+    }
+    Ok([Tree::Root, Tree::Boot].into_iter().zip(roots).collect())
+}
+
 /// A half-received source cannot be sent, and one without a mountpoint would never be
 /// an environment. A locked one can: it is sent as it lies on disk.
-fn whole(survey: &Survey, attempted: &str, source: &BootEnvironment<'_>) -> Result<(), Refusal> {
+fn whole(
+    survey: &Survey,
+    attempted: &str,
+    source: &BootEnvironment<'_>,
+    trees: &[(Tree, &Dataset)],
+) -> Result<(), Refusal> {
     if let Some(why) = source.unbootable()
         && source.root.mountpoint == Mountpoint::None
     {
         return Err(Refusal::new(attempted, why)
             .remedy(format!("zfs set mountpoint=/ {}", source.root.name)));
     }
-    let receiving = survey
-        .within(&source.root.name)
-        .find(|dataset| dataset.receiving);
-    match receiving {
+    let mut datasets = trees.iter().flat_map(|(_, root)| survey.within(&root.name));
+    match datasets.find(|dataset| dataset.receiving) {
         Some(dataset) => Err(Refusal::new(
             attempted,
             format!("{} is being received", dataset.name),
@@ -267,55 +283,13 @@ fn whole(survey: &Survey, attempted: &str, source: &BootEnvironment<'_>) -> Resu
     }
 }
 
-fn key_location(facts: &Facts, root: &crate::zfs::DatasetName) -> Option<String> {
-    let mut known = facts.key_locations.iter();
-    known
-        .find(|(of, _)| of == root)
-        .map(|(_, location)| location.clone())
-}
-
-/// The settings that an archive may say, and what it does not say.
-fn travelling(survey: &Survey, dataset: &Dataset) -> (Vec<(String, String)>, Vec<String>) {
-    let own = create::own_settings(survey, dataset);
-    let (kept, rest): (Vec<_>, Vec<_>) = own
-        .into_iter()
-        .partition(|(name, value)| policy::travels(name, value));
-    let without = rest
-        .into_iter()
-        .filter(|(name, _)| !marker::is_identity(name))
-        .map(|(name, value)| {
-            let value: String = value.chars().take(60).collect();
-            format!("{name}={value} of {}", dataset.name)
-        });
-    (kept, without.collect())
-}
-
-fn mountpoint(
-    survey: &Survey,
-    attempted: &str,
-    dataset: &Dataset,
-    root: bool,
-    left_out: &mut Vec<String>,
-) -> Result<Option<String>, Refusal> {
-    let own = survey.properties.get(&dataset.name).into_iter().flatten();
-    let set = own
-        .into_iter()
-        .any(|property| property.name == "mountpoint");
-    if !root && !set {
-        return Ok(None);
-    }
-    let mountpoint = create::mountpoint_of(survey, dataset);
-    match policy::check_mountpoint(&mountpoint, root) {
-        Ok(()) => Ok(Some(mountpoint)),
-        Err(why) if root => {
-            Err(Refusal::new(attempted, why)
-                .remedy(format!("zfs set mountpoint=/ {}", dataset.name)))
-        }
-        Err(_) => {
-            left_out.push(format!("mountpoint={mountpoint} of {}", dataset.name));
-            Ok(None)
-        }
-    }
+/// The snapshots that lie in one pool.
+fn of_pool<'a>(
+    pieces: &'a [Outgoing],
+    pool: &'a PoolName,
+) -> impl Iterator<Item = &'a SnapshotName> {
+    let snapshots = pieces.iter().map(|piece| &piece.snapshot);
+    snapshots.filter(move |snapshot| snapshot.dataset().pool() == *pool)
 }
 
 /// The snapshots of exports that did not end: of all, where none is under way.

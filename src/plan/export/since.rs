@@ -4,19 +4,35 @@ use std::collections::BTreeSet;
 
 use super::super::{Refusal, environment};
 use super::Since;
-use crate::archive::manifest::Base;
+use crate::archive::manifest::{Base, Tree};
 use crate::be::{BeName, BootEnvironment};
 use crate::diff::lineage::ancestors;
 use crate::os::Object;
 use crate::survey::Survey;
 use crate::zfs::{Dataset, DatasetName, Guid, SnapshotName};
 
+/// Where a dataset is in an environment: in which tree, and below the root of that.
+type Place = (Tree, String);
+
 /// What `--since` stands for.
 pub(super) enum Before {
     /// Whatever these datasets, by their places, have come from too.
-    Environment(Vec<(String, BTreeSet<Guid>)>),
+    Environment(Vec<(Place, BTreeSet<Guid>)>),
     /// These snapshots, by the places of their datasets.
-    Snapshots(Vec<(String, Guid)>),
+    Snapshots(Vec<(Place, Guid)>),
+}
+
+/// The datasets of an environment by their places.
+fn places<'a>(
+    survey: &'a Survey,
+    of: &BootEnvironment<'a>,
+) -> impl Iterator<Item = (Place, &'a Dataset)> {
+    let roots = of.roots().into_iter().enumerate();
+    roots.flat_map(|(index, root)| {
+        let tree = if index == 0 { Tree::Root } else { Tree::Boot };
+        let datasets = survey.within(&root.name);
+        datasets.map(move |dataset| ((tree, place(&root.name, dataset)), dataset))
+    })
 }
 
 impl Before {
@@ -43,10 +59,10 @@ impl Before {
     }
 
     fn environment(survey: &Survey, other: &BootEnvironment<'_>) -> Self {
-        let places = survey.within(&other.root.name).map(|dataset| {
+        let places = places(survey, other).map(|(place, dataset)| {
             let object = Object::Dataset(dataset.name.clone());
             let guids = ancestors(survey, &object).into_iter().map(|(guid, _)| guid);
-            (place(&other.root.name, dataset), guids.collect())
+            (place, guids.collect())
         });
         Self::Environment(places.collect())
     }
@@ -57,15 +73,15 @@ impl Before {
         of: &BootEnvironment<'_>,
         component: &str,
     ) -> Result<Self, Refusal> {
-        let found: Vec<(String, Guid)> = survey
-            .within(&of.root.name)
-            .filter_map(|dataset| {
+        let found: Vec<(Place, Guid)> = places(survey, of)
+            .filter_map(|(place, dataset)| {
                 let mut snapshots = dataset.snapshots.iter();
                 let snapshot = snapshots.find(|it| it.name.component() == component)?;
-                Some((place(&of.root.name, dataset), snapshot.guid))
+                Some((place, snapshot.guid))
             })
             .collect();
-        if found.iter().any(|(place, _)| place.is_empty()) {
+        let is_root = |(tree, path): &Place| *tree == Tree::Root && path.is_empty();
+        if found.iter().any(|(place, _)| is_root(place)) {
             return Ok(Self::Snapshots(found));
         }
         Err(Refusal::new(
@@ -84,20 +100,21 @@ impl Before {
         &self,
         survey: &Survey,
         dataset: &Dataset,
-        path: &str,
+        at: (Tree, &str),
         sent: Option<&SnapshotName>,
     ) -> Option<Base> {
         let object = match sent {
             Some(snapshot) => Object::Snapshot(snapshot.clone()),
             None => Object::Dataset(dataset.name.clone()),
         };
+        let here = |place: &Place| (place.0, place.1.as_str()) == at;
         let wanted = |guid: &Guid| match self {
             Self::Environment(places) => places
                 .iter()
-                .any(|(place, guids)| place == path && guids.contains(guid)),
+                .any(|(place, guids)| here(place) && guids.contains(guid)),
             Self::Snapshots(places) => places
                 .iter()
-                .any(|(place, snapshot)| place == path && snapshot == guid),
+                .any(|(place, snapshot)| here(place) && snapshot == guid),
         };
         ancestors(survey, &object)
             .into_iter()
@@ -107,7 +124,8 @@ impl Before {
     }
 }
 
-fn place(root: &DatasetName, dataset: &Dataset) -> String {
+/// Below a root.
+pub(super) fn place(root: &DatasetName, dataset: &Dataset) -> String {
     let below = dataset.name.as_str().strip_prefix(root.as_str());
     below.unwrap_or_default().trim_start_matches('/').to_owned()
 }

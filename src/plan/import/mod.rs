@@ -4,25 +4,29 @@
 //! without a mountpoint; it is complete and looked at before it is renamed, which is
 //! the commit. What an interruption leaves until then is known by a mark that the
 //! receive sets, and goes.
+//!
+//! A `/boot` from a pool of its own goes the same way into the pool where the
+//! environments here have theirs, and gets its name first: an environment is there
+//! only when its kernel is. Where there is no such pool it becomes a child of the root.
 
 mod pieces;
+mod place;
+mod steps;
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use self::pieces::pieces;
-use super::{
-    Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, fits, intent_clear,
-    intent_mark,
-};
+pub use self::place::needed;
+use self::place::places;
+use super::{Plan, Planned, Refusal, Why, changeable, fits, intent_mark};
 use crate::archive::offer::{Form, Offer};
 use crate::archive::record::{Digest, hexadecimal};
-use crate::be::rewrite::Names;
 use crate::be::{BeName, NewBeName};
-use crate::intent::Undertaking;
+use crate::intent::{Arriving, Undertaking};
 use crate::survey::Survey;
-use crate::zfs::{DatasetName, Guard, Guid, Setting, SnapshotName, SyncOp};
+use crate::zfs::{DatasetName, Guid, PoolName, Setting, SnapshotName};
 
 /// `import NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +43,8 @@ pub struct Request {
 /// What the planner cannot see in the survey.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The features it needs and the pool does not have.
-    pub lacking: Vec<String>,
+    /// The features it needs of a pool ([`needed`]), and that does not have.
+    pub lacking: Vec<(PoolName, Vec<String>)>,
     /// Properties that this release of ZFS does not know.
     pub unknown: BTreeSet<String>,
     /// This machine's processor.
@@ -62,13 +66,15 @@ pub struct Piece {
     pub origin: Option<SnapshotName>,
     /// It is there already, from a try before.
     pub there: bool,
+    /// Bytes of its stream, about; 0 where that is not known.
+    pub bytes: u64,
 }
 
 /// Streams to be received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Receiving {
-    /// The root of what is made.
-    pub staging: DatasetName,
+    /// The roots of what is made, one in each pool.
+    pub staging: Vec<DatasetName>,
     /// The datasets, in the order of an archive.
     pub pieces: Vec<Piece>,
     /// They come in the order and the parts of `zfs send -R`.
@@ -77,22 +83,15 @@ pub struct Receiving {
     pub bytes: u64,
 }
 
-/// Where it is received: the same for every try of the same archive where that is to
-/// be gone on with.
-///
-/// # Errors
-/// Where the name is too long.
-pub fn staging(survey: &Survey, request: &Request) -> Result<(DatasetName, String), Refusal> {
+/// What it is called while it is received, and its mark: the same for every try of the
+/// same archive where that is to be gone on with.
+fn staging(survey: &Survey, request: &Request) -> (String, String) {
     let mark = match &request.offer.form {
         Form::Archive { identity } if request.resume => resume_mark(identity),
         _ => survey.id.to_string(),
     };
     let short = mark.get(..8).unwrap_or(&mark);
-    let name = survey
-        .beroot
-        .child(&format!("beadm-rs.import.{short}"))
-        .map_err(bad_name("import"))?;
-    Ok((name, mark))
+    (format!("beadm-rs.import.{short}"), mark)
 }
 
 /// What marks the datasets of an archive that is received in several tries.
@@ -132,31 +131,20 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     };
     let attempted = format!("import {}", name.name());
     let attempted = attempted.as_str();
-    let pool = survey.beroot.pool();
-    changeable(survey, attempted, [&pool])?;
-    let root = name
-        .name()
-        .below(&survey.beroot)
-        .map_err(bad_name(attempted))?;
-    if survey.datasets.contains_key(&root) {
-        return Err(Refusal::new(attempted, format!("{root} exists already"))
+    let (staging, mark) = staging(survey, request);
+    let places = places(survey, attempted, offer, name.name(), &staging)?;
+    changeable(survey, attempted, places.iter().map(|place| &place.pool))?;
+    let taken = places.iter().map(|place| &place.root);
+    let stray = survey.boots_of(name.name().as_str()).map(|it| &it.name);
+    if let Some(taken) = taken
+        .chain(stray)
+        .find(|name| survey.datasets.contains_key(*name))
+    {
+        return Err(Refusal::new(attempted, format!("{taken} exists already"))
             .why(Why::Exists)
             .remedy("beadm-rs import OTHERNAME"));
     }
-    if !facts.lacking.is_empty() {
-        return Err(Refusal::new(
-            attempted,
-            format!(
-                "pool {pool} does not have what its streams need: {}",
-                facts.lacking.join(", ")
-            ),
-        )
-        .remedy(format!(
-            "zpool set feature@{}=enabled {pool}, for each; it cannot be undone, and a loader \
-             may not read the pool then",
-            facts.lacking.first().map_or("NAME", String::as_str)
-        )));
-    }
+    has_features(survey, attempted, facts)?;
     if request.resume && !matches!(offer.form, Form::Archive { .. }) {
         return Err(Refusal::new(
             attempted,
@@ -164,19 +152,14 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         )
         .remedy("import it without --resume"));
     }
-    let (staging, mark) = staging(survey, request)?;
-    let pieces = pieces(survey, request, facts, attempted, [&root, &staging], &mark)?;
-    let missing = offer.bytes.saturating_sub(there(survey, &pieces));
-    let free = survey.pools.get(&pool).map_or(0, |pool| pool.free);
-    if missing > free {
-        return Err(Refusal::new(
-            attempted,
-            format!("it takes about {missing} bytes, and pool {pool} has {free} free"),
-        )
-        .remedy("beadm-rs list shows what destroying an environment would free"));
-    }
+    let pieces = pieces(survey, request, facts, attempted, &places, &mark)?;
+    fits_in(survey, attempted, &pieces)?;
     let mut plan = Plan::new(survey, "import");
-    notes(&mut plan, offer, facts, &root);
+    let (Some(own), boot) = (places.first(), place::in_another_pool(&places)) else {
+        return Err(Refusal::new(attempted, "there is nothing in it"));
+    };
+    notes(&mut plan, offer, facts, &own.root);
+    plan.notes.extend(place::notes(survey, offer, &places));
     let snapshot = offer
         .temporary
         .then(|| offer.datasets.first()?.snapshots.first().cloned())
@@ -184,172 +167,77 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     let (intent, bytes) = intent_mark(
         survey,
         Undertaking::Import {
-            root: root.clone(),
-            staging: staging.clone(),
+            root: own.root.clone(),
+            staging: own.staging.clone(),
             mark: mark.clone(),
             snapshot: snapshot.map(|(component, _)| component),
             keep: request.resume,
+            boot: boot.map(|boot| Arriving {
+                root: boot.root.clone(),
+                staging: boot.staging.clone(),
+            }),
         },
     );
     fits(attempted, bytes)?;
-    steps(
-        survey,
-        &mut plan,
+    let arrival = steps::Arrival {
         offer,
-        request.resume,
-        &mark,
-        Places {
-            root: &root,
-            staging: &staging,
-            pieces,
-        },
-        intent,
-    )?;
+        own,
+        boot,
+        places: &places,
+        mark: &mark,
+        keep: request.resume,
+    };
+    arrival.append(survey, &mut plan, pieces, intent)?;
     plan.outcome = format!("{} is imported; it is not active", name.name());
     Ok(plan)
 }
 
-struct Places<'a> {
-    root: &'a DatasetName,
-    staging: &'a DatasetName,
-    pieces: Vec<Piece>,
+/// Refuses what a pool could not read.
+fn has_features(survey: &Survey, attempted: &str, facts: &Facts) -> Result<(), Refusal> {
+    let mut lacking = facts.lacking.iter();
+    let Some((pool, features)) = lacking.find(|(_, features)| !features.is_empty()) else {
+        return Ok(());
+    };
+    let refusal = Refusal::new(
+        attempted,
+        format!(
+            "pool {pool} does not have what its streams need: {}",
+            features.join(", ")
+        ),
+    );
+    let first = features.first().map_or("NAME", String::as_str);
+    Err(refusal.remedy(if *pool == survey.beroot.pool() {
+        format!(
+            "zpool set feature@{first}=enabled {pool}, for each; it cannot be undone, and a loader \
+             may not read the pool then"
+        )
+    } else {
+        format!(
+            "write the files of /boot anew without them where it comes from (zfs set \
+             compression=lz4), and export it again; zpool set feature@{first}=enabled {pool} \
+             cannot be undone, and the loader may not read its kernels then"
+        )
+    }))
 }
 
-fn steps(
-    survey: &Survey,
-    plan: &mut Plan,
-    offer: &Offer,
-    keep: bool,
-    mark: &str,
-    places: Places<'_>,
-    intent: SyncOp,
-) -> Result<(), Refusal> {
-    let Places {
-        root,
-        staging,
-        pieces,
-    } = places;
-    let pool = survey.beroot.pool();
-    let transact = |operations| Action::Transact {
-        pool: pool.clone(),
-        operations,
-    };
-    let record = Step::new("record", transact(vec![intent]));
-    plan.steps
-        .push(record.undone_by(vec![transact(vec![intent_clear(survey)])]));
-    let targets: Vec<DatasetName> = pieces.iter().map(|piece| piece.target.clone()).collect();
-    let gone = if keep {
-        Vec::new()
-    } else {
-        vec![transact(taken_away(&pieces, mark))]
-    };
-    let mut tidy = Vec::new();
-    for (piece, offered) in pieces.iter().zip(&offer.datasets) {
-        let there = offered.below(root).map_err(bad_name("import"))?;
-        if offer.temporary {
-            for (component, _) in &piece.snapshots {
-                tidy.push(SyncOp::Destroy {
-                    object: there
-                        .snapshot(component)
-                        .map_err(bad_name("import"))?
-                        .to_string(),
-                    guard: guard(mark),
-                    missing_ok: true,
-                });
-            }
+/// Refuses what a pool has no room for; what a try before brought needs none.
+fn fits_in(survey: &Survey, attempted: &str, pieces: &[Piece]) -> Result<(), Refusal> {
+    let pools: BTreeSet<PoolName> = pieces.iter().map(|it| it.target.pool()).collect();
+    for pool in pools {
+        let missing = pieces
+            .iter()
+            .filter(|piece| !piece.there && piece.target.pool() == pool)
+            .fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
+        let free = survey.pools.get(&pool).map_or(0, |pool| pool.free);
+        if missing > free {
+            return Err(Refusal::new(
+                attempted,
+                format!("it takes about {missing} bytes, and pool {pool} has {free} free"),
+            )
+            .remedy("beadm-rs list shows what destroying an environment would free"));
         }
     }
-    for offered in &offer.datasets {
-        tidy.push(SyncOp::Unmark {
-            object: offered.below(root).map_err(bad_name("import"))?.to_string(),
-            key: "op".to_owned(),
-        });
-    }
-    let receiving = Receiving {
-        staging: staging.clone(),
-        pieces,
-        package: offer.form == Form::Package,
-        bytes: offer.bytes,
-    };
-    plan.steps
-        .push(Step::new("receive", Action::Receive(Box::new(receiving))).undone_by(gone));
-    let first = offer.datasets.first();
-    if let Some(first) = first.filter(|_| offer.datasets.iter().all(|it| it.encryption.is_none())) {
-        let final_names = offer.datasets.iter().filter_map(|it| it.below(root).ok());
-        plan.steps.push(Step::new(
-            "rewrite",
-            Action::Rewrite {
-                dataset: staging.clone(),
-                names: Names {
-                    moves: vec![(first.source.clone(), root.clone())],
-                    own: if offer.temporary {
-                        BTreeSet::new()
-                    } else {
-                        final_names.collect()
-                    },
-                },
-            },
-        ));
-    }
-    let mountpoint = first
-        .and_then(|first| first.mountpoint.clone())
-        .unwrap_or_else(|| "/".to_owned());
-    let set = Action::Set {
-        dataset: staging.clone(),
-        settings: vec![("mountpoint".to_owned(), mountpoint)],
-    };
-    let unset = Action::Set {
-        dataset: staging.clone(),
-        settings: vec![("mountpoint".to_owned(), "none".to_owned())],
-    };
-    // Taken back where the rest stays, so that it can be told from an environment.
-    let undo = if keep { vec![unset] } else { Vec::new() };
-    plan.steps.push(Step::new("settle", set).undone_by(undo));
-    let rename = Action::Rename {
-        from: staging.clone(),
-        to: root.clone(),
-    };
-    plan.steps.push(Step::new("commit", rename).commits());
-    debug_assert!(targets.iter().all(|target| target.is_within(staging)));
-    tidy.push(intent_clear(survey));
-    plan.transact("finish", &pool, tidy);
     Ok(())
-}
-
-/// How a received dataset is known, and its snapshots, which inherit it.
-pub(super) fn guard(mark: &str) -> Guard {
-    Guard::Setting {
-        key: "op".to_owned(),
-        value: mark.to_owned(),
-    }
-}
-
-fn taken_away(pieces: &[Piece], mark: &str) -> Vec<SyncOp> {
-    let objects = pieces.iter().rev().flat_map(|piece| {
-        let snapshots = piece
-            .snapshots
-            .iter()
-            .rev()
-            .filter_map(|(component, _)| piece.target.snapshot(component).ok())
-            .map(|snapshot| snapshot.to_string());
-        snapshots.chain([piece.target.to_string()])
-    });
-    objects
-        .map(|object| SyncOp::Destroy {
-            object,
-            guard: guard(mark),
-            missing_ok: true,
-        })
-        .collect()
-}
-
-/// Bytes of what a try before brought.
-fn there(survey: &Survey, pieces: &[Piece]) -> u64 {
-    pieces
-        .iter()
-        .filter(|piece| piece.there)
-        .filter_map(|piece| survey.datasets.get(&piece.target))
-        .fold(0, |sum, dataset| sum.saturating_add(dataset.referenced))
 }
 
 fn notes(plan: &mut Plan, offer: &Offer, facts: &Facts, root: &DatasetName) {

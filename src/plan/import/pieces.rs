@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::super::{Refusal, bad_name};
+use super::place::{self, Place};
 use super::{Facts, Piece, Request};
+use crate::archive::manifest::Tree;
 use crate::archive::offer::{Offer, Offered};
 use crate::survey::Survey;
-use crate::zfs::{DatasetName, PREFIX, Setting, SnapshotName};
+use crate::zfs::{PREFIX, Setting, SnapshotName};
 
 /// Where each dataset goes, with what settings, and what it is received as a clone of.
 ///
@@ -17,19 +19,20 @@ pub(super) fn pieces(
     request: &Request,
     facts: &Facts,
     attempted: &str,
-    [root, staging]: [&DatasetName; 2],
+    places: &[Place],
     mark: &str,
 ) -> Result<Vec<Piece>, Refusal> {
     let offer = &request.offer;
     let mut found = BTreeMap::new();
-    for dataset in survey.within(staging) {
+    for dataset in places.iter().flat_map(|it| survey.within(&it.staging)) {
         found.insert(dataset.name.clone(), dataset);
     }
     let mut pieces = Vec::new();
-    for (index, offered) in offer.datasets.iter().enumerate() {
-        let target = offered.below(staging).map_err(bad_name(attempted))?;
+    for offered in &offer.datasets {
+        let place = place::of(places, attempted, offered)?;
+        let target = place.staged(offered).map_err(bad_name(attempted))?;
         // The name it gets has to fit too, its snapshots included.
-        let named = offered.below(root).map_err(bad_name(attempted))?;
+        let named = place.named(offered).map_err(bad_name(attempted))?;
         for (component, _) in &offered.snapshots {
             for name in [&target, &named] {
                 name.snapshot(component).map_err(bad_name(attempted))?;
@@ -43,27 +46,34 @@ pub(super) fn pieces(
                     snapshots.any(|it| it.name.component() == component && it.guid == *guid)
                 });
                 if dataset.marks.get("op").map(String::as_str) != Some(mark) || !whole {
-                    return Err(in_the_way(attempted, staging));
+                    return Err(in_the_way(attempted, place));
                 }
                 true
             }
         };
         pieces.push(Piece {
             source: offered.source.clone(),
-            settings: settings(offer, offered, facts, mark, index == 0),
+            settings: settings(offer, offered, facts, mark, place.is_child()),
             snapshots: offered.snapshots.clone(),
-            origin: origin(survey, attempted, offered, staging)?,
+            origin: origin(survey, attempted, offered, place)?,
             target,
             there,
+            bytes: offered.bytes,
         });
     }
-    if !found.is_empty() {
-        return Err(in_the_way(attempted, staging));
+    if let Some(other) = found.keys().next() {
+        let mut all = places.iter();
+        let place = all.find(|place| other.is_within(&place.staging));
+        return Err(place.map_or_else(
+            || Refusal::new(attempted, format!("{other} is there")),
+            |place| in_the_way(attempted, place),
+        ));
     }
     Ok(pieces)
 }
 
-fn in_the_way(attempted: &str, staging: &DatasetName) -> Refusal {
+fn in_the_way(attempted: &str, place: &Place) -> Refusal {
+    let staging = &place.staging;
     Refusal::new(
         attempted,
         format!("{staging} is there, and is not what an import of this left"),
@@ -76,16 +86,17 @@ fn origin(
     survey: &Survey,
     attempted: &str,
     offered: &Offered,
-    staging: &DatasetName,
+    place: &Place,
 ) -> Result<Option<SnapshotName>, Refusal> {
     let Some(base) = &offered.base else {
         return Ok(None);
     };
-    let here = survey.beroot.pool();
+    let here = &place.pool;
     let found = survey
         .datasets
         .values()
-        .filter(|dataset| dataset.name.pool() == here && !dataset.name.is_within(staging))
+        .filter(|dataset| dataset.name.pool() == *here)
+        .filter(|dataset| !dataset.name.is_within(&place.staging))
         .flat_map(|dataset| &dataset.snapshots)
         .find(|snapshot| snapshot.guid == base.guid);
     match found {
@@ -94,7 +105,7 @@ fn origin(
             attempted,
             format!(
                 "it holds only what changed since {} (guid {}), and {} has no such snapshot",
-                base.name, base.guid, survey.beroot
+                base.name, base.guid, place.parent
             ),
         )
         .remedy("import that first, or export it without --since")),
@@ -106,7 +117,7 @@ fn settings(
     offered: &Offered,
     facts: &Facts,
     mark: &str,
-    root: bool,
+    child: bool,
 ) -> Vec<Setting> {
     let mut settings = vec![("canmount".to_owned(), offered.canmount.as_str().to_owned())];
     let properties = offered.properties.iter();
@@ -115,14 +126,41 @@ fn settings(
             .filter(|(name, _)| !facts.unknown.contains(name))
             .cloned(),
     );
-    if root {
+    let first = offer.datasets.first();
+    let is_root = offered.path.is_empty();
+    if offered.tree == Tree::Root && is_root {
         settings.push(("mountpoint".to_owned(), "none".to_owned()));
         if let Some(text) = &offer.description {
             settings.push((format!("{PREFIX}description"), text.clone()));
         }
+    } else if child && is_root && inherits(first, offered) {
+        // Where its place in the root has it mounted.
     } else if let Some(mountpoint) = &offered.mountpoint {
         settings.push(("mountpoint".to_owned(), mountpoint.clone()));
     }
+    // What comes unencrypted below what is locked would be encrypted with that key, and
+    // zfs receive refuses it: "inherited key must be loaded".
+    let is_clear = offered.encryption.is_none() && offered.base.is_none();
+    let above = above(offer, offered, child);
+    if is_clear && above.is_some_and(|above| above.encryption.is_some()) {
+        settings.push(("encryption".to_owned(), "off".to_owned()));
+    }
     settings.push((format!("{PREFIX}op"), mark.to_owned()));
     settings
+}
+
+/// What it will lie below.
+fn above<'a>(offer: &'a Offer, offered: &Offered, child: bool) -> Option<&'a Offered> {
+    let mut all = offer.datasets.iter();
+    if offered.path.is_empty() {
+        return all.next().filter(|_| child);
+    }
+    let path = offered.path.rsplit_once('/').map_or("", |(path, _)| path);
+    all.find(|it| it.tree == offered.tree && it.path == path)
+}
+
+/// `/boot` as a child of the root is mounted where the root's mountpoint says.
+fn inherits(root: Option<&Offered>, boot: &Offered) -> bool {
+    let mountpoint = root.and_then(|root| root.mountpoint.as_deref());
+    (mountpoint, boot.mountpoint.as_deref()) == (Some("/"), Some("/boot"))
 }

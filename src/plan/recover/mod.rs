@@ -2,22 +2,23 @@
 //! it was committed, take it back where not. What is not provably the
 //! operation's own is never touched.
 
+mod import;
 mod share;
 mod switch;
 
 use std::collections::BTreeSet;
 
+use self::import::Import;
 use self::switch::{Switched, activate, loaders_part, same_loader};
 use super::{
     Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
     snapshot, sync,
 };
 use crate::boot::Loader;
-use crate::intent::{Intent, Undertaking};
+use crate::intent::{Arriving, Intent, Undertaking};
 use crate::survey::{Found, Survey};
 use crate::zfs::{
-    Canmount, Dataset, DatasetName, Guard, Guid, Mountpoint, PREFIX, PoolName, Snapshot,
-    SnapshotName, SyncOp,
+    Canmount, Dataset, DatasetName, Guard, Guid, PREFIX, PoolName, Snapshot, SnapshotName, SyncOp,
 };
 
 /// The plan that ends an unfinished operation; `None` where there is none.
@@ -61,14 +62,22 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Result<Option<Plan>, Refusa
             mark,
             snapshot,
             keep,
-        } => import(
-            survey,
-            &intent,
-            [root, staging],
-            mark,
-            snapshot.as_deref(),
-            *keep,
-        ),
+            boot,
+        } => {
+            let arriving = Arriving {
+                root: root.clone(),
+                staging: staging.clone(),
+            };
+            Import {
+                intent: &intent,
+                own: &arriving,
+                boot: boot.as_ref(),
+                mark,
+                component: snapshot.as_deref(),
+                keep: *keep,
+            }
+            .end(survey)
+        }
         Undertaking::Activate {
             target,
             back,
@@ -149,10 +158,36 @@ fn reachable(survey: &Survey, attempted: &str, undertaking: &Undertaking) -> Res
     }
     let here = survey.beroot.pool();
     changeable(survey, attempted, pools.iter().chain([&here]))?;
+    if let Undertaking::Import {
+        boot: Some(boot), ..
+    } = undertaking
+        && !survey
+            .boot_roots
+            .iter()
+            .any(|root| boot.root.is_within(root))
+    {
+        return Err(Refusal::new(
+            attempted,
+            format!(
+                "import {} was interrupted, and its /boot is to be {}, beside which this system \
+                 does not have its /boot now",
+                undertaking.object(),
+                boot.root
+            ),
+        )
+        .remedy(format!(
+            "mount the running environment's /boot from there; where that is gone for good: \
+             zfs inherit {PREFIX}op {}",
+            survey.beroot
+        )));
+    }
     // To the others no mountpoint matters.
     let placed = matches!(
         undertaking,
-        Undertaking::Create { .. } | Undertaking::Rename { .. } | Undertaking::Rollback { .. }
+        Undertaking::Create { .. }
+            | Undertaking::Import { .. }
+            | Undertaking::Rename { .. }
+            | Undertaking::Rollback { .. }
     );
     if !placed {
         return Ok(());
@@ -367,72 +402,6 @@ fn copy(
     }
     let snapshots = own_snapshots(survey, intent, "create", from, component);
     clear(survey, &mut plan, snapshots);
-    plan
-}
-
-fn import(
-    survey: &Survey,
-    intent: &Intent,
-    [root, staging]: [&DatasetName; 2],
-    mark: &str,
-    component: Option<&str>,
-    keep: bool,
-) -> Plan {
-    let mut plan = Plan::new(survey, "recover");
-    let own = |dataset: &&Dataset| dataset.marks.get("op").map(String::as_str) == Some(mark);
-    let gone = |object: String, guid: Guid| SyncOp::Destroy {
-        object,
-        guard: Guard::Guid(guid),
-        missing_ok: true,
-    };
-    if survey.datasets.get(root).as_ref().is_some_and(own) {
-        plan.outcome = completed(&intent.undertaking);
-        let tidy = survey.within(root).filter(own).flat_map(|dataset| {
-            let snapshots = dataset.snapshots.iter();
-            snapshots
-                .filter(|snapshot| component == Some(snapshot.name.component()))
-                .map(|snapshot| gone(snapshot.name.to_string(), snapshot.guid))
-                .chain([SyncOp::Unmark {
-                    object: dataset.name.to_string(),
-                    key: "op".to_owned(),
-                }])
-        });
-        clear(survey, &mut plan, tidy.collect());
-        return plan;
-    }
-    plan.outcome = took_back(intent);
-    if keep {
-        plan.outcome = format!(
-            "import {root}, begun {}, was interrupted; what has arrived whole stays as {staging}, \
-             and 'import --resume' goes on",
-            intent.at.format("%Y-%m-%d %H:%M:%SZ")
-        );
-        // It may have been settled already, and is no environment yet.
-        if let Some(dataset) = survey.datasets.get(staging).filter(own)
-            && dataset.mountpoint != Mountpoint::None
-        {
-            let action = Action::Set {
-                dataset: staging.clone(),
-                settings: vec![("mountpoint".to_owned(), "none".to_owned())],
-            };
-            plan.steps.push(Step::new("unsettle", action));
-        }
-    } else {
-        // The name is the operation's; what is in the middle of being received there has
-        // no mark yet.
-        let left: Vec<&Dataset> = survey
-            .within(staging)
-            .filter(|dataset| own(dataset) || dataset.receiving)
-            .collect();
-        take_away(&mut plan, left.into_iter(), |dataset| {
-            let snapshots = dataset.snapshots.iter().rev();
-            snapshots
-                .map(|snapshot| gone(snapshot.name.to_string(), snapshot.guid))
-                .chain([gone(dataset.name.to_string(), dataset.guid)])
-                .collect()
-        });
-    }
-    clear(survey, &mut plan, Vec::new());
     plan
 }
 

@@ -1,12 +1,14 @@
 //! What is read is whole, or it is refused: small archives and streams with every kind
 //! of damage.
 
+mod boot;
+
 use std::io::{Cursor, Read};
 
 use chrono::DateTime;
 use serde_json::{Value, json};
 
-use super::manifest::{FORMAT, Kind, Machine};
+use super::manifest::{FORMAT, Kind, Machine, Tree};
 use super::offer::Form;
 use super::record::{HEADER, Header, Kind as RecordKind, MAGIC};
 use super::stream::{self, Begin, RECORD, Walker};
@@ -16,6 +18,7 @@ use crate::zfs::{Canmount, Guid};
 fn entry(path: &str, guid: u64) -> manifest::Entry {
     let slash = if path.is_empty() { "" } else { "/" };
     manifest::Entry {
+        tree: Tree::Root,
         path: path.to_owned(),
         source: format!("rpool/ROOT/a{slash}{path}").parse().unwrap(),
         guid: Guid(guid),
@@ -46,6 +49,7 @@ fn manifest() -> Manifest {
         temporary: true,
         zstd: true,
         needs: Vec::new(),
+        boot_needs: Vec::new(),
         datasets: vec![entry("", 7), entry("var", 8)],
         left_out: Vec::new(),
     }
@@ -231,7 +235,11 @@ fn streams_are_of_what_was_announced_and_nothing_else() {
 
 /// The archive's manifest with one thing in it changed, in JSON.
 fn saying(change: impl FnOnce(&mut Value)) -> Vec<u8> {
-    let mut value = serde_json::to_value(manifest()).unwrap();
+    changed(&manifest(), change)
+}
+
+fn changed(manifest: &Manifest, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let mut value = serde_json::to_value(manifest).unwrap();
     change(&mut value);
     let text = serde_json::to_vec(&value).unwrap();
     let length = u32::try_from(text.len()).unwrap();
@@ -458,7 +466,7 @@ fn who_takes_a_stream_may_end_it() {
 
 #[test]
 fn a_package_is_read_whole_or_refused() {
-    let whole = include_bytes!("../../fuzz/corpus/archive_input/package").to_vec();
+    let whole = include_bytes!("../../../fuzz/corpus/archive_input/package").to_vec();
     let mut input = Input::open(Box::new(Cursor::new(whole.clone()))).unwrap();
     assert_eq!(input.offer().form, Form::Package);
     let begin = input.upcoming().unwrap().unwrap();
@@ -486,7 +494,7 @@ fn the_list_of_a_package_is_taken_as_far_as_it_may_go() {
     let first: [u8; RECORD] = *sent("", 7, b"").first_chunk().unwrap();
     let mut begin = Begin::decode(&first).unwrap();
     begin.name = "p/ROOT/x@s".parse().unwrap();
-    let tree = include_bytes!("../../fuzz/corpus/archive_list/tree");
+    let tree = include_bytes!("../../../fuzz/corpus/archive_list/tree");
     let package = super::package::parse(begin.clone(), tree).unwrap();
     let said: Vec<String> = package
         .datasets
@@ -517,15 +525,15 @@ fn the_list_of_a_package_is_taken_as_far_as_it_may_go() {
     }
     for (list, why) in [
         (
-            &include_bytes!("../../fuzz/corpus/archive_list/outside")[..],
+            &include_bytes!("../../../fuzz/corpus/archive_list/outside")[..],
             "p/ROOT/y is in it, and not below p/ROOT/x",
         ),
         (
-            &include_bytes!("../../fuzz/corpus/archive_list/since")[..],
+            &include_bytes!("../../../fuzz/corpus/archive_list/since")[..],
             "which changes datasets that are there",
         ),
         (
-            &include_bytes!("../../fuzz/corpus/archive_list/deep")[..],
+            &include_bytes!("../../../fuzz/corpus/archive_list/deep")[..],
             "too deep",
         ),
     ] {
