@@ -109,10 +109,11 @@ fn rest_stays(asked: &Asked, plan: &Plan, before: &Picture, after: &Picture) {
         named.extend(after.next().cloned());
     }
     // It is received beside the environments.
-    named.extend(plan.steps.iter().filter_map(|step| match &step.action {
-        beadm_rs::plan::Action::Receive(receiving) => Some(receiving.staging.clone()),
-        _ => None,
-    }));
+    for step in &plan.steps {
+        if let beadm_rs::plan::Action::Receive(receiving) = &step.action {
+            named.extend(receiving.staging.iter().cloned());
+        }
+    }
     let inside = |name: &DatasetName| named.iter().any(|root| name.is_within(root));
     let promotes = matches!(plan.operation, "activate" | "failback" | "destroy");
     for (name, item) in before.datasets.iter().filter(|(name, _)| !inside(name)) {
