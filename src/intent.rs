@@ -155,7 +155,7 @@ pub enum Undertaking {
         /// The part of the snapshots' names after `@` that go when it has arrived.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         snapshot: Option<String>,
-        /// What has arrived whole stays.
+        /// What has arrived stays.
         keep: bool,
     },
     /// The end of an environment that lies in several pools.

@@ -45,7 +45,7 @@ pub fn archive_input(data: &[u8]) {
 /// A list is read or refused, and so is what it says of datasets.
 pub fn archive_list(data: &[u8]) {
     let _ = nvlist::parse(data);
-    let mut stream = beadm_rs::archive::stream::simulated(
+    let mut stream = beadm_rs::archive::simulated::simulated(
         &"p/ROOT/x@s".parse().expect("a name"),
         beadm_rs::zfs::Guid(7),
         None,

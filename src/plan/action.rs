@@ -266,8 +266,16 @@ impl fmt::Display for Action {
                 let all = count(pieces.len(), "dataset", "datasets");
                 write!(f, "receive {all} as {}", receiving.staging)?;
                 match pieces.iter().filter(|piece| piece.there).count() {
-                    0 => Ok(()),
-                    there => write!(f, ", of which {there} arrived before"),
+                    0 => {}
+                    there => write!(f, ", of which {there} arrived before")?,
+                }
+                match pieces.iter().find_map(|piece| Some((piece, piece.begun?))) {
+                    None => Ok(()),
+                    Some((piece, bytes)) => write!(
+                        f,
+                        "; {} goes on after {bytes} bytes of its stream",
+                        piece.target
+                    ),
                 }
             }
             Self::Enable { units, off } => {

@@ -283,12 +283,12 @@ fn a_locked_environment_leaves_as_it_lies_on_disk() {
     root.key_loaded = false;
     let plan = exported(&made, None).unwrap();
     assert_eq!(sending(&plan).pieces[0].blocks, Blocks::Raw);
-    made.on("rpool/ROOT/new").receiving = true;
+    made.on("rpool/ROOT/new").token = Some("1-0-0-0".to_owned());
     assert_eq!(
         refusal(exported(&made, None)),
         "refused to export new: rpool/ROOT/new is being received"
     );
-    made.on("rpool/ROOT/new").receiving = false;
+    made.on("rpool/ROOT/new").token = None;
     made.on("rpool/ROOT/new").mountpoint = Mountpoint::None;
     assert_eq!(
         refusal(exported(&made, None)),

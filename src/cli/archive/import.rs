@@ -9,7 +9,7 @@ use super::inlet;
 use crate::archive::{Input, Offer};
 use crate::be::NewBeName;
 use crate::cli::context::{Context, Report};
-use crate::cli::error::Trouble;
+use crate::cli::error::{BUSY, FAILED, Trouble};
 use crate::execute::freight::Freight;
 use crate::host::Host;
 use crate::plan::import::{self, Facts, left_by_a_try};
@@ -27,8 +27,8 @@ pub struct Args {
     #[arg(short = 'i', long = "input", value_name = "FILE")]
     input: Option<Utf8PathBuf>,
 
-    /// If it fails, keep the datasets that arrived whole; and go on after a try that
-    /// failed, with the same archive
+    /// If it fails, keep what has arrived; and go on from there after a try that failed, with
+    /// the same archive
     #[arg(long)]
     resume: bool,
 
@@ -102,9 +102,9 @@ pub fn import(
     context
         .change_with(look, plan, &mut freight)
         .map_err(|trouble| {
-            if resume && trouble.exit == crate::cli::error::FAILED {
+            if resume && [FAILED, BUSY].contains(&trouble.exit) {
                 trouble
-                    .state("the datasets that arrived whole stay; nothing else was changed")
+                    .state("what has arrived stays; nothing else was changed")
                     .remedy("the same command goes on; or destroy what 'beadm-rs list' shows of it")
             } else {
                 trouble

@@ -257,7 +257,7 @@ fn whole(survey: &Survey, attempted: &str, source: &BootEnvironment<'_>) -> Resu
     }
     let receiving = survey
         .within(&source.root.name)
-        .find(|dataset| dataset.receiving);
+        .find(|dataset| dataset.receiving());
     match receiving {
         Some(dataset) => Err(Refusal::new(
             attempted,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use self::pieces::pieces;
+use self::pieces::{Lost, Pieces, pieces};
 use super::{
     Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, fits, intent_clear,
     intent_mark,
@@ -24,6 +24,9 @@ use crate::intent::Undertaking;
 use crate::survey::Survey;
 use crate::zfs::{DatasetName, Guard, Guid, Setting, SnapshotName, SyncOp};
 
+/// How what is received is called, before the first digits of its mark.
+pub const STAGING: &str = "beadm-rs.import.";
+
 /// `import NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -31,8 +34,8 @@ pub struct Request {
     pub name: Option<NewBeName>,
     /// What comes in.
     pub offer: Offer,
-    /// What has arrived whole stays where it fails, and a second import of the same
-    /// archive goes on from there.
+    /// What has arrived stays where it fails, and a second import of the same archive goes
+    /// on from there.
     pub resume: bool,
 }
 
@@ -62,6 +65,9 @@ pub struct Piece {
     pub origin: Option<SnapshotName>,
     /// It is there already, from a try before.
     pub there: bool,
+    /// It is there in part, from a try before: bytes of its stream that had come, about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
 }
 
 /// Streams to be received.
@@ -73,6 +79,8 @@ pub struct Receiving {
     pub pieces: Vec<Piece>,
     /// They come in the order and the parts of `zfs send -R`.
     pub package: bool,
+    /// What has arrived stays where it fails, in part too.
+    pub keep: bool,
     /// Bytes of them, about; 0 where that is not known.
     pub bytes: u64,
 }
@@ -90,7 +98,7 @@ pub fn staging(survey: &Survey, request: &Request) -> Result<(DatasetName, Strin
     let short = mark.get(..8).unwrap_or(&mark);
     let name = survey
         .beroot
-        .child(&format!("beadm-rs.import.{short}"))
+        .child(&format!("{STAGING}{short}"))
         .map_err(bad_name("import"))?;
     Ok((name, mark))
 }
@@ -108,7 +116,7 @@ pub fn left_by_a_try(offer: &Offer) -> Option<BeName> {
         return None;
     };
     let mark = resume_mark(identity);
-    format!("beadm-rs.import.{}", mark.get(..8)?).parse().ok()
+    format!("{STAGING}{}", mark.get(..8)?).parse().ok()
 }
 
 /// The plan of `import`.
@@ -165,7 +173,8 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         .remedy("import it without --resume"));
     }
     let (staging, mark) = staging(survey, request)?;
-    let pieces = pieces(survey, request, facts, attempted, [&root, &staging], &mark)?;
+    let Pieces { pieces, lost } =
+        pieces(survey, request, facts, attempted, [&root, &staging], &mark)?;
     let missing = offer.bytes.saturating_sub(there(survey, &pieces));
     let free = survey.pools.get(&pool).map_or(0, |pool| pool.free);
     if missing > free {
@@ -177,6 +186,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     }
     let mut plan = Plan::new(survey, "import");
     notes(&mut plan, offer, facts, &root);
+    plan.notes.extend(lost.iter().map(ToString::to_string));
     let snapshot = offer
         .temporary
         .then(|| offer.datasets.first()?.snapshots.first().cloned())
@@ -202,6 +212,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
             root: &root,
             staging: &staging,
             pieces,
+            lost,
         },
         intent,
     )?;
@@ -213,6 +224,7 @@ struct Places<'a> {
     root: &'a DatasetName,
     staging: &'a DatasetName,
     pieces: Vec<Piece>,
+    lost: Vec<Lost>,
 }
 
 fn steps(
@@ -228,6 +240,7 @@ fn steps(
         root,
         staging,
         pieces,
+        lost,
     } = places;
     let pool = survey.beroot.pool();
     let transact = |operations| Action::Transact {
@@ -237,6 +250,15 @@ fn steps(
     let record = Step::new("record", transact(vec![intent]));
     plan.steps
         .push(record.undone_by(vec![transact(vec![intent_clear(survey)])]));
+    if !lost.is_empty() {
+        let away = lost.iter().map(|lost| SyncOp::Destroy {
+            object: lost.dataset.to_string(),
+            guard: Guard::Guid(lost.guid),
+            missing_ok: true,
+        });
+        let away = transact(away.collect());
+        plan.steps.push(Step::new("discard", away));
+    }
     let targets: Vec<DatasetName> = pieces.iter().map(|piece| piece.target.clone()).collect();
     let gone = if keep {
         Vec::new()
@@ -269,6 +291,7 @@ fn steps(
         staging: staging.clone(),
         pieces,
         package: offer.form == Form::Package,
+        keep,
         bytes: offer.bytes,
     };
     plan.steps
@@ -347,7 +370,7 @@ fn taken_away(pieces: &[Piece], mark: &str) -> Vec<SyncOp> {
 fn there(survey: &Survey, pieces: &[Piece]) -> u64 {
     pieces
         .iter()
-        .filter(|piece| piece.there)
+        .filter(|piece| piece.there || piece.begun.is_some())
         .filter_map(|piece| survey.datasets.get(&piece.target))
         .fold(0, |sum, dataset| sum.saturating_add(dataset.referenced))
 }

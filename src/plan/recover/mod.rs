@@ -403,8 +403,8 @@ fn import(
     plan.outcome = took_back(intent);
     if keep {
         plan.outcome = format!(
-            "import {root}, begun {}, was interrupted; what has arrived whole stays as {staging}, \
-             and 'import --resume' goes on",
+            "import {root}, begun {}, was interrupted; what has arrived stays as {staging}, and \
+             'import --resume' goes on",
             intent.at.format("%Y-%m-%d %H:%M:%SZ")
         );
         // It may have been settled already, and is no environment yet.
@@ -422,7 +422,7 @@ fn import(
         // no mark yet.
         let left: Vec<&Dataset> = survey
             .within(staging)
-            .filter(|dataset| own(dataset) || dataset.receiving)
+            .filter(|dataset| own(dataset) || dataset.receiving())
             .collect();
         take_away(&mut plan, left.into_iter(), |dataset| {
             let snapshots = dataset.snapshots.iter().rev();
