@@ -2,6 +2,8 @@
 
 use std::io::Cursor;
 
+use beadm_rs::archive::resume::Rest;
+use beadm_rs::archive::token::Token;
 use beadm_rs::archive::{Input, Manifest, nvlist, package, stream::Walker};
 
 /// A manifest that was taken is written and taken again, and names nothing outside of
@@ -60,5 +62,50 @@ pub fn archive_list(data: &[u8]) {
         for dataset in package.datasets {
             assert!(dataset.below(&root).is_ok_and(|name| name.is_within(&root)));
         }
+    }
+}
+
+/// A token is read or refused; what was read is written and read again.
+pub fn archive_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(token) = Token::parse(text) {
+        let again = Token::parse(&token.text()).expect("what was written");
+        assert_eq!(
+            again,
+            Token {
+                redacted: false,
+                ..token
+            }
+        );
+    }
+}
+
+/// Of whatever comes as a stream the rest is a stream, or nothing.
+pub fn archive_rest(data: &[u8]) {
+    for (object, offset) in [(1, 0), (2, 0), (2, 512)] {
+        let mut rest = Rest::new(Token {
+            name: "p/ROOT/x@s".parse().expect("a name"),
+            guid: beadm_rs::zfs::Guid(7),
+            base: None,
+            object,
+            offset,
+            bytes: 0,
+            large: false,
+            embedded: false,
+            compressed: false,
+            raw: false,
+            redacted: false,
+        });
+        let mut out = Vec::new();
+        // Nothing is given after an error.
+        let taken = data
+            .chunks(100)
+            .try_for_each(|part| rest.push(part, &mut out));
+        let mut walker = Walker::new();
+        let walked = walker.push(&out).expect("a stream");
+        assert_eq!(walked, out.len());
+        assert!(taken.is_ok() || !walker.ended());
     }
 }

@@ -123,3 +123,59 @@ fn text(bytes: &[u8]) -> Result<String> {
     let text = bytes.get(..end).unwrap_or_default().to_vec();
     String::from_utf8(text).map_err(|_| Error::refused("a list of ZFS's own is not text"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::nvlist::{List, Value};
+    use super::{Packed, pack, parse, with};
+
+    /// What OpenZFS 2.3 put after the first record of a stream that goes on.
+    const REAL: &[u8] = b"\x00\x01\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\
+        \x28\x00\x00\x00\x0e\x00\x00\x00\x01\x00\x00\x00\x08\x00\x00\x00\
+        resume_object\x00\x00\x00\x8c\x00\x00\x00\x00\x00\x00\x00\
+        \x28\x00\x00\x00\x0e\x00\x00\x00\x01\x00\x00\x00\x08\x00\x00\x00\
+        resume_offset\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\
+        \x00\x00\x00\x00";
+
+    const POINT: [(&str, Packed<'_>); 2] = [
+        ("resume_object", Packed::Number(140)),
+        ("resume_offset", Packed::Number(1 << 20)),
+    ];
+
+    #[test]
+    fn lists_are_packed_as_the_kernel_packs_them() {
+        assert_eq!(pack(&POINT), REAL);
+        assert_eq!(with(&[], &POINT).unwrap(), REAL);
+    }
+
+    #[test]
+    fn pairs_are_added_before_those_that_are_there() {
+        let own = [("own", Packed::Text("text of it")), ("said", Packed::Said)];
+        let both = [POINT, own].concat();
+        assert_eq!(with(&pack(&own), &POINT).unwrap(), pack(&both));
+        let named = |name: &str, value| (name.to_owned(), value);
+        assert_eq!(
+            parse(&pack(&both)).unwrap(),
+            List(vec![
+                named("resume_object", Value::Number(140)),
+                named("resume_offset", Value::Number(1 << 20)),
+                named("own", Value::Text("text of it".to_owned())),
+                named("said", Value::Other),
+            ])
+        );
+    }
+
+    #[test]
+    fn cut_off_anywhere_it_is_refused() {
+        let whole = pack(&[POINT[0], ("name", Packed::Text("x"))]);
+        for length in 0..whole.len() {
+            assert!(parse(&whole[..length]).is_err(), "{length}");
+        }
+        let mut other = whole.clone();
+        other[1] = 0;
+        assert_eq!(
+            parse(&other).unwrap_err().to_string(),
+            "a list of ZFS's own is packed in a way that is not known"
+        );
+    }
+}

@@ -113,7 +113,7 @@ impl Rest {
     }
 
     fn record(&mut self, header: &[u8; RECORD], record: Record, out: &mut Vec<u8>) -> Result<()> {
-        if record.payload % 4 != 0 {
+        if !record.payload.is_multiple_of(4) {
             return Err(missing("a record in it ends within a word"));
         }
         let (body, checksum) = header.split_at(CHECKSUM);
@@ -324,3 +324,6 @@ impl Rest {
 fn missing(why: &str) -> Error {
     Error::Point(why.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,97 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
         .map(|[high, low]| u8::try_from(digit(*high)? * 16 + digit(*low)?).ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Token;
+    use crate::zfs::Guid;
+
+    /// Of a receive that broke off on OpenZFS 2.3.
+    const REAL: &str = "1-a8abfedde-b8-789c636064000310a500c4ec50360710e72765a52697303030419460caa7a515a796806474e0f26c48f2499525a9c520b69a1e56fd25f9e9a599290c0cfabf63bbf45789f06b20c97382e5f31273538174625eb67e467e6eaa435a694e0ec42d00ba8d1640";
+
+    #[test]
+    fn a_real_one_is_read() {
+        let token = Token::parse(REAL).unwrap();
+        assert_eq!(
+            token,
+            Token {
+                name: "tank/home@full".parse().unwrap(),
+                guid: Guid(1_086_680_531_264_731_951),
+                base: None,
+                object: 2,
+                offset: 2_883_584,
+                bytes: 3_024_392,
+                large: false,
+                embedded: false,
+                compressed: false,
+                raw: false,
+                redacted: false,
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let token = Token {
+            name: "p/ROOT/x@s".parse().unwrap(),
+            guid: Guid(u64::MAX),
+            base: Some(Guid(3)),
+            object: 128,
+            offset: 1 << 40,
+            bytes: 12345,
+            large: true,
+            embedded: true,
+            compressed: true,
+            raw: true,
+            redacted: false,
+        };
+        assert_eq!(Token::parse(&token.text()).unwrap(), token);
+    }
+
+    #[test]
+    fn what_is_none_is_refused_and_says_why() {
+        let (head, tail) = REAL.rsplit_once('-').unwrap();
+        for (text, why) in [
+            (String::new(), "is of a form that is not known"),
+            ("-".to_owned(), "is of a form that is not known"),
+            ("1-0-0".to_owned(), "is of a form that is not known"),
+            (REAL.replacen('1', "2", 1), "is of a form that is not known"),
+            (format!("{REAL}-"), "is of a form that is not known"),
+            ("1-0-0-0".to_owned(), "is not in hexadecimal"),
+            ("1-0-0-zz".to_owned(), "is not in hexadecimal"),
+            ("1-0-0-éé".to_owned(), "is not in hexadecimal"),
+            (
+                format!("{head}-{}", &tail[2..]),
+                "has another checksum than it says",
+            ),
+            (
+                REAL.replacen("a8", "a9", 1),
+                "has another checksum than it says",
+            ),
+            (
+                REAL.replacen("-b8-", "-b7-", 1),
+                "has another length than it says",
+            ),
+            (
+                REAL.replacen("-b8-", "-b9-", 1),
+                "has another length than it says",
+            ),
+            (
+                REAL.replacen("-b8-", "-fffffff-", 1),
+                "says it is longer than any",
+            ),
+            (
+                "1-0-0-".to_owned(),
+                "does not unpack: incomplete deflate stream",
+            ),
+        ] {
+            let error = Token::parse(&text).unwrap_err().to_string();
+            assert_eq!(
+                error,
+                format!("it is damaged: the token of what was received {why}"),
+                "{text}"
+            );
+        }
+    }
+}

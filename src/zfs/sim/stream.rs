@@ -71,9 +71,12 @@ impl Sim {
             raw,
             nodes: nodes.collect(),
         };
-        let text = serde_json::to_vec(&contents).map_err(|error| Refusal::other(error.to_string()));
+        let text = serde_json::to_vec(&contents);
+        let mut text = text.map_err(|error| Refusal::other(error.to_string()))?;
+        // Blocks end with a word.
+        text.resize(text.len().next_multiple_of(8), b' ');
         let name = &outgoing.snapshot;
-        Ok(simulated::simulated(name, snap.guid, base, &text?))
+        Ok(simulated::simulated(name, snap.guid, base, &text))
     }
 
     /// What a receive makes of a stream, or of the rest of one.
