@@ -265,6 +265,22 @@ fn what_an_earlier_try_left_is_gone_on_with_only_where_it_is_that() {
         ids,
         ["record", "receive", "rewrite", "settle", "commit", "finish"]
     );
+    let request = import::Request {
+        name: None,
+        offer: offer(),
+        resume: true,
+    };
+    let whole_only = import::Facts {
+        whole_only: true,
+        ..facts()
+    };
+    let plan = import::plan(&made.survey, &request, &whole_only).unwrap();
+    assert!(!receiving(&plan).keep);
+    assert_eq!(
+        plan.notes,
+        ["pool rpool does not have extensible_dataset: if it fails, only the datasets that \
+          arrived whole are kept"]
+    );
     // What is not, goes first where it is marked as received for this, and else is in
     // the way.
     for (text, why) in [

@@ -6,7 +6,7 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::export::architecture;
 use super::inlet;
-use crate::archive::{Input, Offer};
+use crate::archive::Input;
 use crate::be::NewBeName;
 use crate::cli::context::{Context, Report};
 use crate::cli::error::{BUSY, FAILED, Trouble};
@@ -96,7 +96,7 @@ pub fn import(
             Survey::around(host, &around)?
         })
     };
-    let facts = |survey: &Survey| facts(&context.host, survey, &request.offer);
+    let facts = |survey: &Survey| facts(&context.host, survey, &request);
     // What ZFS does not answer is refused as what it does not have.
     let plan = |survey: &Survey| import::plan(survey, &request, &facts(survey));
     context
@@ -112,8 +112,9 @@ pub fn import(
         })
 }
 
-fn facts(host: &Host, survey: &Survey, offer: &Offer) -> Facts {
+fn facts(host: &Host, survey: &Survey, request: &import::Request) -> Facts {
     let pool = survey.beroot.pool();
+    let offer = &request.offer;
     let names = offer.datasets.iter().flat_map(|it| &it.properties);
     let names: BTreeSet<&String> = names.map(|(name, _)| name).collect();
     Facts {
@@ -127,5 +128,10 @@ fn facts(host: &Host, survey: &Survey, offer: &Offer) -> Facts {
             .cloned()
             .collect(),
         architecture: architecture().to_owned(),
+        whole_only: request.resume
+            && host
+                .zfs
+                .lacking_features(&pool, &["extensible_dataset".to_owned()])
+                .map_or(true, |lacking| !lacking.is_empty()),
     }
 }

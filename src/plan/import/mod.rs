@@ -48,6 +48,9 @@ pub struct Facts {
     pub unknown: BTreeSet<String>,
     /// This machine's processor.
     pub architecture: String,
+    /// The pool cannot keep what arrived in part (`dmu_recv_begin_check` wants
+    /// `extensible_dataset` for that).
+    pub whole_only: bool,
 }
 
 /// One dataset to be received.
@@ -187,6 +190,12 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     let mut plan = Plan::new(survey, "import");
     notes(&mut plan, offer, facts, &root);
     plan.notes.extend(lost.iter().map(ToString::to_string));
+    if request.resume && facts.whole_only {
+        plan.notes.push(format!(
+            "pool {pool} does not have extensible_dataset: if it fails, only the datasets that \
+             arrived whole are kept"
+        ));
+    }
     let snapshot = offer
         .temporary
         .then(|| offer.datasets.first()?.snapshots.first().cloned())
@@ -213,6 +222,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
             staging: &staging,
             pieces,
             lost,
+            partly: request.resume && !facts.whole_only,
         },
         intent,
     )?;
@@ -225,6 +235,8 @@ struct Places<'a> {
     staging: &'a DatasetName,
     pieces: Vec<Piece>,
     lost: Vec<Lost>,
+    /// What arrives in part stays.
+    partly: bool,
 }
 
 fn steps(
@@ -241,6 +253,7 @@ fn steps(
         staging,
         pieces,
         lost,
+        partly,
     } = places;
     let pool = survey.beroot.pool();
     let transact = |operations| Action::Transact {
@@ -291,7 +304,7 @@ fn steps(
         staging: staging.clone(),
         pieces,
         package: offer.form == Form::Package,
-        keep,
+        keep: partly,
         bytes: offer.bytes,
     };
     plan.steps

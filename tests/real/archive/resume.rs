@@ -377,3 +377,29 @@ fn what_cannot_be_gone_on_with_is_received_from_its_beginning() {
         .succeeds();
     assert_eq!(journey.in_part(), None);
 }
+
+#[test]
+#[ignore = "needs real ZFS: tests/lab/run"]
+fn a_pool_that_cannot_keep_a_part_keeps_what_is_whole() {
+    let mut machine = Machine::new();
+    let options = ["-d", "-o", "feature@lz4_compress=enabled"];
+    let beroot = format!("{}/ROOT", machine.another_pool_with("y", &options));
+    let journey = Journey::between(machine, beroot);
+    let machine = &journey.machine;
+    let lib = machine.name("ROOT/old/var/lib");
+    machine.with_dataset(&lib, |root| {
+        std::fs::write(root.join("big"), noise(4 << 20)).unwrap();
+    });
+    exported(&journey, &["old"]);
+    let whole = std::fs::read(&journey.file).unwrap();
+    std::fs::write(&journey.file, &whole[..whole.len() - 2_000]).unwrap();
+    journey
+        .import(&["--resume", "new"])
+        .fails(1, "only the datasets that arrived whole are kept");
+    assert_eq!(journey.in_part(), None);
+    assert!(journey.there().len() > 3);
+    std::fs::write(&journey.file, &whole).unwrap();
+    journey.import(&["--resume", "new"]).succeeds();
+    let new = format!("{}/new/var/lib", journey.beroot);
+    assert_eq!(everything(machine, &new), everything(machine, &lib));
+}
