@@ -278,8 +278,10 @@ fn what_an_earlier_try_left_is_gone_on_with_only_where_it_is_that() {
     assert!(!receiving(&plan).keep);
     assert_eq!(
         plan.notes,
-        ["pool rpool does not have extensible_dataset: if it fails, only the datasets that \
-          arrived whole are kept"]
+        [
+            "pool rpool does not have extensible_dataset: if it fails, only the datasets that \
+          arrived whole are kept"
+        ]
     );
     // What is not, goes first where it is marked as received for this, and else is in
     // the way.
