@@ -165,7 +165,7 @@ pub enum Undertaking {
         /// The part of the snapshots' names after `@` that go when it has arrived.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         snapshot: Option<String>,
-        /// What has arrived whole stays.
+        /// What has arrived stays.
         keep: bool,
         /// Its `/boot`, where that arrives in a pool of its own.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,6 +3,8 @@
 use std::io::Cursor;
 
 use beadm_rs::archive::manifest::Tree;
+use beadm_rs::archive::resume::Rest;
+use beadm_rs::archive::token::Token;
 use beadm_rs::archive::{Input, Manifest, nvlist, package, stream::Walker};
 
 /// A manifest that was taken is written and taken again, and names nothing outside of
@@ -52,7 +54,7 @@ pub fn archive_input(data: &[u8]) {
 /// A list is read or refused, and so is what it says of datasets.
 pub fn archive_list(data: &[u8]) {
     let _ = nvlist::parse(data);
-    let mut stream = beadm_rs::archive::stream::simulated(
+    let mut stream = beadm_rs::archive::simulated::simulated(
         &"p/ROOT/x@s".parse().expect("a name"),
         beadm_rs::zfs::Guid(7),
         None,
@@ -67,5 +69,50 @@ pub fn archive_list(data: &[u8]) {
         for dataset in package.datasets {
             assert!(dataset.below(&root).is_ok_and(|name| name.is_within(&root)));
         }
+    }
+}
+
+/// A token is read or refused; what was read is written and read again.
+pub fn archive_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(token) = Token::parse(text) {
+        let again = Token::parse(&token.text()).expect("what was written");
+        assert_eq!(
+            again,
+            Token {
+                redacted: false,
+                ..token
+            }
+        );
+    }
+}
+
+/// Of whatever comes as a stream the rest is a stream, or nothing.
+pub fn archive_rest(data: &[u8]) {
+    for (object, offset) in [(1, 0), (2, 0), (2, 512)] {
+        let mut rest = Rest::new(Token {
+            name: "p/ROOT/x@s".parse().expect("a name"),
+            guid: beadm_rs::zfs::Guid(7),
+            base: None,
+            object,
+            offset,
+            bytes: 0,
+            large: false,
+            embedded: false,
+            compressed: false,
+            raw: false,
+            redacted: false,
+        });
+        let mut out = Vec::new();
+        // Nothing is given after an error.
+        let taken = data
+            .chunks(100)
+            .try_for_each(|part| rest.push(part, &mut out));
+        let mut walker = Walker::new();
+        let walked = walker.push(&out).expect("a stream");
+        assert_eq!(walked, out.len());
+        assert!(taken.is_ok() || !walker.ended());
     }
 }

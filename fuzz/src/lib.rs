@@ -9,7 +9,7 @@ mod records;
 mod simulator;
 mod synchronization;
 
-pub use archives::{archive_input, archive_list, archive_manifest};
+pub use archives::{archive_input, archive_list, archive_manifest, archive_rest, archive_token};
 pub use files::{fstab, list_cache, mountinfo};
 pub use listings::{
     holds, pools, program, properties, properties_values, send_size, settable, tree, tree_values,

@@ -6,9 +6,12 @@
 //! - [`manifest`]: what is in an archive, said before it comes; [`policy`]: which
 //!   properties travel.
 //! - [`record`]: the pieces of an archive; [`write`], [`read`]: all of it.
-//! - [`stream`]: the records of ZFS's own streams, as far as it takes to know
-//!   where one ends; [`package`]: what `zfs send -R` puts around them, with
+//! - [`stream`]: ZFS's own streams, as far as it takes to know where one ends;
+//!   [`replay`]: their records; [`package`]: what `zfs send -R` puts around them, with
 //!   [`nvlist`].
+//! - [`resume`]: the rest of a stream of which a part is there already, from the point
+//!   that a [`token`] names; [`native`] and [`fletcher`]: lists and checksums as the
+//!   kernel makes them. [`simulated`]: streams of the simulated machine.
 //! - [`input`]: what it is that comes in; [`offer`]: what can be had from it.
 //!
 //! The format, version 1. Numbers are little-endian.
@@ -26,15 +29,21 @@
 //! (`u32`), bytes they are unpacked (`u32`), how they are packed (`u8`: 0 not, 1
 //! zstd), seven zeros, and SHA-256 over these 32 bytes and what follows.
 
+pub mod fletcher;
 pub mod input;
 pub mod manifest;
+pub mod native;
 pub mod nvlist;
 pub mod offer;
 pub mod package;
 pub mod policy;
 pub mod read;
 pub mod record;
+pub mod replay;
+pub mod resume;
+pub mod simulated;
 pub mod stream;
+pub mod token;
 pub mod write;
 
 #[cfg(test)]
@@ -60,6 +69,9 @@ pub enum Error {
     /// It is whole, and not to be trusted or not understood.
     #[error("{0}")]
     Refused(String),
+    /// It does not have the point from which it was to go on.
+    #[error("it does not go on where it broke off: {0}")]
+    Point(String),
     /// The file or the pipe.
     #[error("{0}")]
     Io(#[from] io::Error),

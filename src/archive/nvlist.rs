@@ -1,4 +1,4 @@
-//! The lists of names and values that `zfs send -R` begins with: XDR (RFC 4506) as
+//! Lists of names and values; and those that `zfs send -R` begins with: XDR (RFC 4506) as
 //! libnvpair packs it (`nvpair.c`, `nvs_xdr_nvlist`).
 
 use super::{Error, Result};

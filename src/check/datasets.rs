@@ -134,7 +134,10 @@ pub(super) fn environment(
             format!("zfs set canmount=noauto {}", root.name),
         );
     }
-    for dataset in environment.everything().filter(|dataset| dataset.receiving) {
+    for dataset in environment
+        .everything()
+        .filter(|dataset| dataset.receiving())
+    {
         found.add(
             &INCOMPLETE_RECEIVE,
             format!("{} was not received to its end", dataset.name),

@@ -1,6 +1,8 @@
 //! Streams between datasets and what is no dataset: an archive that is read or
 //! written.
 
+mod receive;
+
 use std::io::{self, Read, Write};
 use std::sync::Mutex;
 use std::thread;
@@ -13,8 +15,8 @@ use crate::archive::{self, Input, Writer, unwrapped};
 use crate::host::Host;
 use crate::os::Lock;
 use crate::plan::export::{Form, Sending};
-use crate::plan::import::{Piece, Receiving};
-use crate::zfs::{Guid, Incoming, Meter, Outgoing, SnapshotName};
+use crate::plan::import::Receiving;
+use crate::zfs::{DatasetName, Guid, Meter, Outgoing};
 
 /// Where an archive is written to.
 pub trait Outlet: Write + Send {
@@ -57,6 +59,17 @@ pub enum FreightError {
     /// What arrived is not what was announced.
     #[error("what arrived is not what was announced: {0}")]
     Arrived(String),
+    /// What arrived before is not the beginning of what comes now.
+    #[error(
+        "what had arrived of {dataset} before cannot be gone on with ({why}), and was taken \
+         away: it is to be received from its beginning"
+    )]
+    Lost {
+        /// The dataset, which is not there any more.
+        dataset: DatasetName,
+        /// Why.
+        why: String,
+    },
     /// A plan that nothing was given for.
     #[error("there is nothing to read from or write to")]
     Nothing,
@@ -150,15 +163,7 @@ impl Freight {
         meter: &dyn Meter,
     ) -> Result<(), Cause> {
         let from = self.input.as_mut().ok_or(FreightError::Nothing)?;
-        if receiving.package {
-            package(host, from, receiving, meter)?;
-        } else {
-            for piece in &receiving.pieces {
-                one(host, from, piece, meter)?;
-            }
-        }
-        from.finish().map_err(input)?;
-        arrived(host, receiving)
+        receive::all(host, from, receiving, meter)
     }
 }
 
@@ -242,148 +247,5 @@ fn copy(
                 }
             }
         }
-    }
-}
-
-/// Receives the next stream as that.
-fn stream(
-    host: &Host,
-    from: &mut Input,
-    incoming: &Incoming,
-    guid: Guid,
-    meter: &dyn Meter,
-) -> Result<(), Cause> {
-    let mut read = Ok(());
-    let received = host.zfs.receive(incoming, &mut |to| {
-        let mut written = Ok(());
-        read = from.stream(Some(guid), &mut |part| {
-            written = to.write_all(part);
-            match &written {
-                Ok(()) if meter.advance(part.len() as u64) => Ok(()),
-                Ok(()) => Err(archive::Error::Interrupted),
-                Err(error) => Err(io::Error::from(error.kind()).into()),
-            }
-        });
-        written?;
-        match &read {
-            Ok(()) => Ok(()),
-            // Why, is known here.
-            Err(_) => Err(io::Error::other("the input ended")),
-        }
-    });
-    match received {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(match read {
-            Err(read) => input(read),
-            Ok(()) => input(archive::Error::Io(error)),
-        }),
-        // What is wrong with the input is why the receiver had to give up.
-        Err(error) => Err(match read {
-            Err(read @ (archive::Error::Damaged(_) | archive::Error::Refused(_))) => input(read),
-            _ => error.into(),
-        }),
-    }
-}
-
-fn one(host: &Host, from: &mut Input, piece: &Piece, meter: &dyn Meter) -> Result<(), Cause> {
-    if piece.there {
-        return from.skip(&mut |bytes| meter.advance(bytes)).map_err(input);
-    }
-    let (component, guid) = piece.snapshots.first().ok_or(FreightError::Nothing)?;
-    let incoming = Incoming {
-        target: snapshot(piece, component)?,
-        settings: piece.settings.clone(),
-        origin: piece.origin.clone(),
-    };
-    stream(host, from, &incoming, *guid, meter)
-}
-
-fn snapshot(piece: &Piece, component: &str) -> Result<SnapshotName, Cause> {
-    let named = piece.target.snapshot(component);
-    named.map_err(|error| FreightError::Arrived(error.to_string()).into())
-}
-
-/// What `zfs send -R` wrote: each dataset with its snapshots one after the other, and
-/// clones of what came before.
-fn package(
-    host: &Host,
-    from: &mut Input,
-    receiving: &Receiving,
-    meter: &dyn Meter,
-) -> Result<(), Cause> {
-    let mut arrived: Vec<(Guid, SnapshotName)> = Vec::new();
-    while let Some(begin) = from.upcoming().map_err(input)? {
-        let refused = |why: String| input(archive::Error::Refused(why));
-        let source = begin.name.dataset();
-        let mut pieces = receiving.pieces.iter();
-        let piece = pieces
-            .find(|piece| piece.source == source)
-            .ok_or_else(|| refused(format!("{source} is in it, and not in its list")))?;
-        let component = begin.name.component();
-        if !piece
-            .snapshots
-            .contains(&(component.to_owned(), begin.guid))
-        {
-            return Err(refused(format!(
-                "{} is in it, and not in its list",
-                begin.name
-            )));
-        }
-        let target = snapshot(piece, component)?;
-        let base = match begin.base {
-            None => None,
-            Some(base) => {
-                let mut known = arrived.iter();
-                let found = known.find(|(guid, _)| *guid == base).ok_or_else(|| {
-                    refused(format!(
-                        "{} is the difference to what is not in it",
-                        begin.name
-                    ))
-                })?;
-                Some(found.1.clone())
-            }
-        };
-        // The next snapshot of what is there, or something new.
-        let next = base
-            .as_ref()
-            .is_some_and(|base| base.dataset() == piece.target);
-        let incoming = Incoming {
-            target: target.clone(),
-            settings: if next {
-                Vec::new()
-            } else {
-                piece.settings.clone()
-            },
-            origin: base.filter(|_| !next),
-        };
-        stream(host, from, &incoming, begin.guid, meter)?;
-        arrived.push((begin.guid, target));
-    }
-    Ok(())
-}
-
-/// Exactly what was to come is there.
-fn arrived(host: &Host, receiving: &Receiving) -> Result<(), Cause> {
-    let wrong = |why: String| Err(FreightError::Arrived(why).into());
-    let found = host.zfs.tree(&receiving.staging, true)?;
-    for piece in &receiving.pieces {
-        let mut datasets = found.iter();
-        let Some(dataset) = datasets.find(|dataset| dataset.name == piece.target) else {
-            return wrong(format!("{} is missing", piece.target));
-        };
-        for (component, guid) in &piece.snapshots {
-            let mut snapshots = dataset.snapshots.iter();
-            if !snapshots.any(|it| it.name.component() == component && it.guid == *guid) {
-                return wrong(format!("{}@{component} is missing", piece.target));
-            }
-        }
-    }
-    match found.len() == receiving.pieces.len() {
-        true => Ok(()),
-        false => wrong(format!(
-            "there are {} datasets and not {}",
-            found.len(),
-            receiving.pieces.len()
-        )),
     }
 }

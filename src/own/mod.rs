@@ -341,7 +341,7 @@ mod tests {
             readonly: false,
             encryption_root: None,
             key_loaded: true,
-            receiving: false,
+            token: None,
             marks: BTreeMap::new(),
             snapshots: Vec::new(),
         }

@@ -268,8 +268,16 @@ impl fmt::Display for Action {
                 let staging: Vec<String> = staging.collect();
                 write!(f, "receive {all} as {}", staging.join(" and "))?;
                 match pieces.iter().filter(|piece| piece.there).count() {
-                    0 => Ok(()),
-                    there => write!(f, ", of which {there} arrived before"),
+                    0 => {}
+                    there => write!(f, ", of which {there} arrived before")?,
+                }
+                match pieces.iter().find_map(|piece| Some((piece, piece.begun?))) {
+                    None => Ok(()),
+                    Some((piece, bytes)) => write!(
+                        f,
+                        "; {} goes on after {bytes} bytes of its stream",
+                        piece.target
+                    ),
                 }
             }
             Self::Enable { units, off } => {

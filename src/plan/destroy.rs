@@ -17,6 +17,7 @@ use crate::be::{Apart, BeName, BootEnvironment};
 use crate::boot::Loader;
 use crate::intent::Undertaking;
 use crate::os::{MountRequest, Namespace};
+use crate::plan::import::STAGING;
 use crate::survey::Survey;
 use crate::sync::sides::pair_of;
 use crate::zfs::{Dataset, DatasetName, Guard, Guid, Mountpoint, PoolName, SnapshotName, SyncOp};
@@ -144,7 +145,10 @@ fn contents(attempted: &str, environment: &BootEnvironment<'_>) -> Result<(), Re
             )
             .remedy(format!("zfs destroy {} first, or move it", dataset.name)));
         }
-        if dataset.receiving {
+        // What `import --resume` left is nobody's but this program's; while it is received,
+        // ZFS says that it is busy.
+        let left = environment.name().starts_with(STAGING);
+        if dataset.receiving() && !left {
             return Err(Refusal::new(
                 attempted,
                 format!("{} is being received", dataset.name),

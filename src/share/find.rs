@@ -186,7 +186,7 @@ fn outside(host: &Host, survey: &Survey, share: &DatasetName) -> Result<Vec<Data
         mounted
             && dataset.canmount == Canmount::On
             && dataset.origin.is_none()
-            && !dataset.receiving
+            && !dataset.receiving()
             && apart(dataset).is_none()
     });
     Ok(found)

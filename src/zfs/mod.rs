@@ -144,13 +144,22 @@ pub struct Dataset {
     pub encryption_root: Option<DatasetName>,
     /// The key is there (also where none is needed).
     pub key_loaded: bool,
-    /// A receive into it is under way or can be resumed.
-    pub receiving: bool,
+    /// How far what is being received into it has come, or had come when it broke off
+    /// (`receive_resume_token`).
+    pub token: Option<String>,
     /// The properties `org.beadm-rs:*` asked for ([`SURVEYED`]), without the
     /// prefix, set or inherited; see `marker` for which count.
     pub marks: BTreeMap<String, String>,
     /// Its snapshots, oldest first.
     pub snapshots: Vec<Snapshot>,
+}
+
+impl Dataset {
+    /// A receive into it is under way or can be resumed.
+    #[must_use]
+    pub fn receiving(&self) -> bool {
+        self.token.is_some()
+    }
 }
 
 /// A snapshot with what this program asks of every one.
@@ -443,9 +452,9 @@ pub trait Zfs: Send + Sync {
 
     /// Has a stream written by `give`, which is received without being mounted. What
     /// `give` said is inside; then nothing of the dataset is left, unless the stream was
-    /// given to its end.
+    /// given to its end, or [`Incoming::keep`] is set and something of it had come.
     ///
     /// # Errors
-    /// What the receiver said; nothing of the dataset is left.
+    /// What the receiver said; then as much is left.
     fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<io::Result<()>>;
 }

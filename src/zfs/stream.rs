@@ -52,12 +52,17 @@ pub struct Incoming {
     pub settings: Vec<Setting>,
     /// What it is received as a clone of: the stream is the difference to that.
     pub origin: Option<SnapshotName>,
+    /// Where it breaks off, what has come of it stays (`zfs receive -s`), and
+    /// [`Dataset::token`](super::Dataset::token) says how far that goes. The rest of such a
+    /// stream (`archive::resume`) is taken too.
+    pub keep: bool,
 }
 
 /// Reads a stream; what it says ends the sending.
 pub type Taking<'a> = dyn FnMut(&mut dyn Read) -> io::Result<()> + 'a;
 
-/// Writes a stream; what it says ends the receiving, with nothing left of it.
+/// Writes a stream; what it says ends the receiving, with nothing left of it unless that
+/// was asked for ([`Incoming::keep`]).
 pub type Giving<'a> = dyn FnMut(&mut dyn Write) -> io::Result<()> + 'a;
 
 /// Is told of bytes while a long transfer runs; says whether to go on.

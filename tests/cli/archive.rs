@@ -185,13 +185,59 @@ fn what_is_damaged_leaves_nothing_behind() {
         assert_eq!(picture(&transcript.machine), before, "{name}");
     }
     transcript
-        .note("To be gone on with, what arrived whole stays.")
+        .note("To be gone on with, what arrived stays.")
         .run("import --resume new -i SCRATCH/cut")
         .run("list")
         .run("import -n --resume new -i SCRATCH/a")
         .run("import --resume new -i SCRATCH/a")
         .run("list")
         .is("archive-damaged");
+}
+
+/// Bytes that do not compress.
+fn noise(words: u32) -> Vec<u8> {
+    let word = |i: u32| i.wrapping_mul(2_654_435_761).rotate_left(i % 31);
+    (0..words).flat_map(|i| word(i).to_le_bytes()).collect()
+}
+
+#[test]
+fn what_arrived_in_part_is_gone_on_with() {
+    let machine = furnished();
+    let log = dataset("rpool/ROOT/debian/var/log");
+    let noise = noise(200_000);
+    machine
+        .sim
+        .write_file(&log, "noise", noise.clone())
+        .unwrap();
+    let mut transcript = Transcript::on(machine);
+    assert!(transcript.silently("snapshot debian@one"));
+    let before = picture(&transcript.machine);
+    transcript.run("export debian@one --compress none -o SCRATCH/a");
+    let scratch = transcript.machine.scratch.clone();
+    let whole = std::fs::read(scratch.join("a")).unwrap();
+    let cut = |length: usize| std::fs::write(scratch.join("cut"), &whole[..length]).unwrap();
+    cut(whole.len() - 1_300_000);
+    transcript.run("import --resume new -i SCRATCH/cut");
+    cut(whole.len() - 200_000);
+    transcript
+        .run("import --resume new -i SCRATCH/cut")
+        .run("list")
+        .run("import -n --resume new -i SCRATCH/a")
+        .run("import --resume new -i SCRATCH/a");
+    let new = "rpool/ROOT/new/var/log";
+    let there = transcript.machine.sim.read_file(new, "noise").unwrap();
+    assert!(there.as_ref() == Some(&noise));
+    assert!(transcript.silently("-y destroy new"));
+    transcript
+        .note("What is not gone on with can be thrown away.")
+        .run("import --resume new -i SCRATCH/cut");
+    let left = |it: &String| it.starts_with("rpool/ROOT/beadm-rs.import.");
+    let after = picture(&transcript.machine);
+    let name = after.iter().find(|it| left(it)).unwrap();
+    let name = name.split([' ', '/']).nth(2).unwrap().to_owned();
+    assert!(transcript.silently(&format!("-y destroy {name}")));
+    assert_eq!(picture(&transcript.machine), before);
+    transcript.is("archive-resume");
 }
 
 /// `import new`, and the machine stops after so many changes; whether it did.
@@ -314,13 +360,7 @@ fn an_export_into_an_import_is_a_copy() {
 fn an_export_into_a_pipe_that_nobody_reads_can_be_ended() {
     let machine = furnished();
     let before = picture(&machine);
-    let noise: Vec<u8> = (0..400_000_u32)
-        .flat_map(|i| {
-            i.wrapping_mul(2_654_435_761)
-                .rotate_left(i % 31)
-                .to_le_bytes()
-        })
-        .collect();
+    let noise = noise(400_000);
     let root = dataset("rpool/ROOT/debian");
     machine.sim.write_file(&root, "noise", noise).unwrap();
     let mut export = program()

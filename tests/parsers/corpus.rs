@@ -8,10 +8,12 @@ use super::properties;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 27] = [
+const TARGETS: [Target; 29] = [
     ("archive_input", properties::archive_input),
     ("archive_list", properties::archive_list),
     ("archive_manifest", properties::archive_manifest),
+    ("archive_rest", properties::archive_rest),
+    ("archive_token", properties::archive_token),
     ("fstab", properties::fstab),
     ("grub_block", properties::grub_block),
     ("grub_menu", properties::grub_menu),

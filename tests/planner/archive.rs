@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use beadm_rs::archive::manifest::{Base, Encryption, Machine, Tree};
 use beadm_rs::archive::offer::{Form, Offer, Offered};
+use beadm_rs::archive::token::Token;
 use beadm_rs::plan::{Action, Plan, Planned, create, export, import};
-use beadm_rs::zfs::{Blocks, Canmount, Guid, Mountpoint, Property, Source};
+use beadm_rs::zfs::{Blocks, Canmount, Guard, Guid, Mountpoint, Property, Source, SyncOp};
 
 use super::made::{Made, dataset, refusal};
 
@@ -241,6 +242,87 @@ fn what_an_earlier_try_left_is_gone_on_with_only_where_it_is_that() {
     let plan = imported(&made, offer(), true).unwrap();
     let there: Vec<bool> = receiving(&plan).pieces.iter().map(|it| it.there).collect();
     assert_eq!(there, [true, false]);
+    // What arrived in part is gone on with, where it is that.
+    let token = |guid: u64, base: Option<u64>| Token {
+        name: "tank/ROOT/away/var@s".parse().unwrap(),
+        guid: Guid(guid),
+        base: base.map(Guid),
+        object: 8,
+        offset: 0,
+        bytes: 123,
+        large: false,
+        embedded: false,
+        compressed: true,
+        raw: false,
+        redacted: false,
+    };
+    let var = format!("{staging}/var");
+    made.dataset(&var).token = Some(token(7002, None).text());
+    let plan = imported(&made, offer(), true).unwrap();
+    let begun: Vec<Option<u64>> = receiving(&plan).pieces.iter().map(|it| it.begun).collect();
+    assert_eq!(begun, [None, Some(123)]);
+    assert!(receiving(&plan).keep);
+    let ids: Vec<&str> = plan.steps.iter().map(|step| step.name).collect();
+    assert_eq!(
+        ids,
+        ["record", "receive", "rewrite", "settle", "commit", "finish"]
+    );
+    let request = import::Request {
+        name: None,
+        offer: offer(),
+        resume: true,
+    };
+    let whole_only = import::Facts {
+        whole_only: Some("rpool".parse().unwrap()),
+        ..facts()
+    };
+    let plan = import::plan(&made.survey, &request, &whole_only).unwrap();
+    assert!(!receiving(&plan).keep);
+    assert_eq!(
+        plan.notes,
+        [
+            "pool rpool does not have extensible_dataset: if it fails, only the datasets that \
+          arrived whole are kept"
+        ]
+    );
+    // What is not, goes first where it is marked as received for this, and else is in
+    // the way.
+    for (text, why) in [
+        (token(7001, None).text(), "it is of another snapshot"),
+        (token(7002, Some(1)).text(), "it is of another snapshot"),
+        (
+            "1-0-0-0".to_owned(),
+            "it is damaged: the token of what was received is not in hexadecimal",
+        ),
+    ] {
+        made.on(&var).token = Some(text);
+        made.on(&var).marks.clear();
+        assert_eq!(refusal(imported(&made, offer(), true)), foreign);
+        made.on(&var).marks.insert("op".to_owned(), mark.to_owned());
+        let plan = imported(&made, offer(), true).unwrap();
+        let guid = made.on(&var).guid;
+        assert_eq!(
+            plan.notes,
+            [format!(
+                "what had arrived of {var} cannot be gone on with ({why}); it is received from \
+                 its beginning"
+            )]
+        );
+        assert_eq!(plan.steps[1].name, "discard");
+        match &plan.steps[1].action {
+            Action::Transact { operations, .. } => assert_eq!(
+                operations,
+                &[SyncOp::Destroy {
+                    object: var.clone(),
+                    guard: Guard::Guid(guid),
+                    missing_ok: true,
+                }]
+            ),
+            other => panic!("{other:?}"),
+        }
+        let begun: Vec<Option<u64>> = receiving(&plan).pieces.iter().map(|it| it.begun).collect();
+        assert_eq!(begun, [None, None]);
+    }
     made.dataset(&format!("{staging}/more"));
     assert_eq!(refusal(imported(&made, offer(), true)), foreign);
 }
@@ -285,12 +367,12 @@ fn a_locked_environment_leaves_as_it_lies_on_disk() {
     root.key_loaded = false;
     let plan = exported(&made, None).unwrap();
     assert_eq!(sending(&plan).pieces[0].blocks, Blocks::Raw);
-    made.on("rpool/ROOT/new").receiving = true;
+    made.on("rpool/ROOT/new").token = Some("1-0-0-0".to_owned());
     assert_eq!(
         refusal(exported(&made, None)),
         "refused to export new: rpool/ROOT/new is being received"
     );
-    made.on("rpool/ROOT/new").receiving = false;
+    made.on("rpool/ROOT/new").token = None;
     made.on("rpool/ROOT/new").mountpoint = Mountpoint::None;
     assert_eq!(
         refusal(exported(&made, None)),

@@ -395,12 +395,12 @@ fn both_pools_are_snapshotted_and_swept() {
     made.pool("bpool").readonly = true;
     assert!(refusal(exported(&made)).contains("pool bpool is imported read-only"));
     made.pool("bpool").readonly = false;
-    made.on("bpool/BOOT/here").receiving = true;
+    made.on("bpool/BOOT/here").token = Some("1-x".to_owned());
     assert_eq!(
         refusal(exported(&made)),
         "refused to export here: bpool/BOOT/here is being received"
     );
-    made.on("bpool/BOOT/here").receiving = false;
+    made.on("bpool/BOOT/here").token = None;
     another(&mut made, "cpool");
     made.dataset("cpool/BOOT/here");
     assert_eq!(

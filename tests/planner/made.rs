@@ -97,7 +97,7 @@ impl Made {
             readonly: false,
             encryption_root: None,
             key_loaded: true,
-            receiving: false,
+            token: None,
             marks: BTreeMap::new(),
             snapshots: Vec::new(),
         };

@@ -1,6 +1,8 @@
 //! Environments that travel: archives and streams of `zfs send`, out of one pool and
 //! into another.
 
+mod resume;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use serde_json::{Value, json};
 
 use super::super::manifest::{Entry, Tree};
-use super::super::{Input, Manifest, stream};
+use super::super::{Input, Manifest, simulated};
 use super::{archive, changed, entry, manifest, read, refused, sent};
 use crate::zfs::Guid;
 
@@ -30,7 +30,7 @@ fn with_boot() -> Manifest {
 fn a_tree_of_boot_is_read_as_it_was_written() {
     let boot = |path: &str, guid| {
         let name = format!("bpool/BOOT/a{path}@s").parse().unwrap();
-        stream::simulated(&name, Guid(guid), None, b"kernel")
+        simulated::simulated(&name, Guid(guid), None, b"kernel")
     };
     let streams = [
         sent("", 7, b"root"),

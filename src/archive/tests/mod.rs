@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::manifest::{FORMAT, Kind, Machine, Tree};
 use super::offer::Form;
 use super::record::{HEADER, Header, Kind as RecordKind, MAGIC};
-use super::stream::{self, Begin, RECORD, Walker};
-use super::{Error, Input, Manifest, Writer, manifest};
+use super::stream::{Begin, RECORD, Walker};
+use super::{Error, Input, Manifest, Writer, manifest, simulated};
 use crate::zfs::{Canmount, Guid};
 
 fn entry(path: &str, guid: u64) -> manifest::Entry {
@@ -58,7 +58,7 @@ fn manifest() -> Manifest {
 /// A stream of a dataset, with some contents.
 fn sent(path: &str, guid: u64, contents: &[u8]) -> Vec<u8> {
     let name = format!("rpool/ROOT/a{path}@s").parse().unwrap();
-    stream::simulated(&name, Guid(guid), None, contents)
+    simulated::simulated(&name, Guid(guid), None, contents)
 }
 
 fn archive(manifest: &Manifest, streams: &[Vec<u8>]) -> Vec<u8> {

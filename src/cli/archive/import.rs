@@ -6,10 +6,10 @@ use camino::{Utf8Path, Utf8PathBuf};
 
 use super::export::architecture;
 use super::inlet;
-use crate::archive::{Input, Offer};
+use crate::archive::Input;
 use crate::be::NewBeName;
 use crate::cli::context::{Context, Report};
-use crate::cli::error::Trouble;
+use crate::cli::error::{BUSY, FAILED, Trouble};
 use crate::execute::freight::Freight;
 use crate::host::Host;
 use crate::plan::import::{self, Facts, left_by_a_try};
@@ -29,8 +29,8 @@ pub struct Args {
     #[arg(short = 'i', long = "input", value_name = "FILE")]
     input: Option<Utf8PathBuf>,
 
-    /// If it fails, keep the datasets that arrived whole; and go on after a try that
-    /// failed, with the same archive
+    /// If it fails, keep what has arrived; and go on from there after a try that failed, with
+    /// the same archive
     #[arg(long)]
     resume: bool,
 
@@ -98,15 +98,15 @@ pub fn import(
             Survey::around(host, &around)?
         })
     };
-    let facts = |survey: &Survey| facts(&context.host, survey, &request.offer);
+    let facts = |survey: &Survey| facts(&context.host, survey, &request);
     // What ZFS does not answer is refused as what it does not have.
     let plan = |survey: &Survey| import::plan(survey, &request, &facts(survey));
     context
         .change_with(look, plan, &mut freight)
         .map_err(|trouble| {
-            if resume && trouble.exit == crate::cli::error::FAILED {
+            if resume && [FAILED, BUSY].contains(&trouble.exit) {
                 trouble
-                    .state("the datasets that arrived whole stay; nothing else was changed")
+                    .state("what has arrived stays; nothing else was changed")
                     .remedy("the same command goes on; or destroy what 'beadm-rs list' shows of it")
             } else {
                 trouble
@@ -114,23 +114,35 @@ pub fn import(
         })
 }
 
-fn facts(host: &Host, survey: &Survey, offer: &Offer) -> Facts {
+fn facts(host: &Host, survey: &Survey, request: &import::Request) -> Facts {
+    let offer = &request.offer;
     let lacking = |(pool, needs): (PoolName, Vec<String>)| {
         let lacking = host.zfs.lacking_features(&pool, &needs).unwrap_or(needs);
         (pool, lacking)
     };
+    let needed = import::needed(survey, offer);
     let names = offer.datasets.iter().flat_map(|it| &it.properties);
     let names: BTreeSet<&String> = names.map(|(name, _)| name).collect();
     Facts {
-        lacking: import::needed(survey, offer)
-            .into_iter()
-            .map(lacking)
-            .collect(),
+        lacking: needed.iter().cloned().map(lacking).collect(),
         unknown: names
             .into_iter()
             .filter(|name| !host.zfs.knows_property(name).unwrap_or(true))
             .cloned()
             .collect(),
         architecture: architecture().to_owned(),
+        whole_only: needed
+            .iter()
+            .map(|(pool, _)| pool)
+            .find(|pool| request.resume && keeps_whole_only(host, pool))
+            .cloned(),
     }
+}
+
+/// A pool that keeps nothing that arrived in part.
+fn keeps_whole_only(host: &Host, pool: &PoolName) -> bool {
+    let lacking = host
+        .zfs
+        .lacking_features(pool, &["extensible_dataset".to_owned()]);
+    lacking.map_or(true, |lacking| !lacking.is_empty())
 }

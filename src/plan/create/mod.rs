@@ -247,7 +247,7 @@ fn readable(attempted: &str, source: &BootEnvironment<'_>) -> Result<(), Refusal
     }
     unlocked(attempted, source)?;
     for dataset in source.datasets() {
-        if dataset.receiving {
+        if dataset.receiving() {
             return Err(Refusal::new(
                 attempted,
                 format!("{} is being received", dataset.name),

@@ -274,7 +274,7 @@ fn whole(
             .remedy(format!("zfs set mountpoint=/ {}", source.root.name)));
     }
     let mut datasets = trees.iter().flat_map(|(_, root)| survey.within(&root.name));
-    match datasets.find(|dataset| dataset.receiving) {
+    match datasets.find(|dataset| dataset.receiving()) {
         Some(dataset) => Err(Refusal::new(
             attempted,
             format!("{} is being received", dataset.name),

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use self::pieces::pieces;
+use self::pieces::{Pieces, pieces};
 pub use self::place::needed;
 use self::place::places;
 use super::{Plan, Planned, Refusal, Why, changeable, fits, intent_mark};
@@ -28,6 +28,9 @@ use crate::intent::{Arriving, Undertaking};
 use crate::survey::Survey;
 use crate::zfs::{DatasetName, Guid, PoolName, Setting, SnapshotName};
 
+/// How what is received is called, before the first digits of its mark.
+pub const STAGING: &str = "beadm-rs.import.";
+
 /// `import NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
@@ -35,8 +38,8 @@ pub struct Request {
     pub name: Option<NewBeName>,
     /// What comes in.
     pub offer: Offer,
-    /// What has arrived whole stays where it fails, and a second import of the same
-    /// archive goes on from there.
+    /// What has arrived stays where it fails, and a second import of the same archive goes
+    /// on from there.
     pub resume: bool,
 }
 
@@ -49,6 +52,9 @@ pub struct Facts {
     pub unknown: BTreeSet<String>,
     /// This machine's processor.
     pub architecture: String,
+    /// A pool it goes to that cannot keep what arrived in part (`dmu_recv_begin_check`
+    /// wants `extensible_dataset` for that).
+    pub whole_only: Option<PoolName>,
 }
 
 /// One dataset to be received.
@@ -68,6 +74,9 @@ pub struct Piece {
     pub there: bool,
     /// Bytes of its stream, about; 0 where that is not known.
     pub bytes: u64,
+    /// It is there in part, from a try before: bytes of its stream that had come, about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<u64>,
 }
 
 /// Streams to be received.
@@ -79,6 +88,8 @@ pub struct Receiving {
     pub pieces: Vec<Piece>,
     /// They come in the order and the parts of `zfs send -R`.
     pub package: bool,
+    /// What has arrived stays where it fails, in part too.
+    pub keep: bool,
     /// Bytes of them, about; 0 where that is not known.
     pub bytes: u64,
 }
@@ -91,7 +102,7 @@ fn staging(survey: &Survey, request: &Request) -> (String, String) {
         _ => survey.id.to_string(),
     };
     let short = mark.get(..8).unwrap_or(&mark);
-    (format!("beadm-rs.import.{short}"), mark)
+    (format!("{STAGING}{short}"), mark)
 }
 
 /// What marks the datasets of an archive that is received in several tries.
@@ -107,7 +118,7 @@ pub fn left_by_a_try(offer: &Offer) -> Option<BeName> {
         return None;
     };
     let mark = resume_mark(identity);
-    format!("beadm-rs.import.{}", mark.get(..8)?).parse().ok()
+    format!("{STAGING}{}", mark.get(..8)?).parse().ok()
 }
 
 /// The plan of `import`.
@@ -152,7 +163,7 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         )
         .remedy("import it without --resume"));
     }
-    let pieces = pieces(survey, request, facts, attempted, &places, &mark)?;
+    let Pieces { pieces, lost } = pieces(survey, request, facts, attempted, &places, &mark)?;
     fits_in(survey, attempted, &pieces)?;
     let mut plan = Plan::new(survey, "import");
     let (Some(own), boot) = (places.first(), place::in_another_pool(&places)) else {
@@ -160,6 +171,13 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
     };
     notes(&mut plan, offer, facts, &own.root);
     plan.notes.extend(place::notes(survey, offer, &places));
+    plan.notes.extend(lost.iter().map(ToString::to_string));
+    if let Some(pool) = facts.whole_only.as_ref().filter(|_| request.resume) {
+        plan.notes.push(format!(
+            "pool {pool} does not have extensible_dataset: if it fails, only the datasets that \
+             arrived whole are kept"
+        ));
+    }
     let snapshot = offer
         .temporary
         .then(|| offer.datasets.first()?.snapshots.first().cloned())
@@ -186,8 +204,9 @@ pub fn plan(survey: &Survey, request: &Request, facts: &Facts) -> Planned {
         places: &places,
         mark: &mark,
         keep: request.resume,
+        partly: request.resume && facts.whole_only.is_none(),
     };
-    arrival.append(survey, &mut plan, pieces, intent)?;
+    arrival.append(survey, &mut plan, Pieces { pieces, lost }, intent)?;
     plan.outcome = format!("{} is imported; it is not active", name.name());
     Ok(plan)
 }
@@ -224,10 +243,12 @@ fn has_features(survey: &Survey, attempted: &str, facts: &Facts) -> Result<(), R
 fn fits_in(survey: &Survey, attempted: &str, pieces: &[Piece]) -> Result<(), Refusal> {
     let pools: BTreeSet<PoolName> = pieces.iter().map(|it| it.target.pool()).collect();
     for pool in pools {
+        let there = |piece: &&Piece| survey.datasets.get(&piece.target).map(|it| it.referenced);
         let missing = pieces
             .iter()
             .filter(|piece| !piece.there && piece.target.pool() == pool)
-            .fold(0_u64, |sum, piece| sum.saturating_add(piece.bytes));
+            .map(|piece| piece.bytes.saturating_sub(there(&piece).unwrap_or(0)))
+            .fold(0_u64, u64::saturating_add);
         let free = survey.pools.get(&pool).map_or(0, |pool| pool.free);
         if missing > free {
             return Err(Refusal::new(

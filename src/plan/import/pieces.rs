@@ -1,14 +1,40 @@
 //! Where the datasets of an import go.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::super::{Refusal, bad_name};
 use super::place::{self, Place};
 use super::{Facts, Piece, Request};
 use crate::archive::manifest::Tree;
 use crate::archive::offer::{Offer, Offered};
+use crate::archive::token::Token;
 use crate::survey::Survey;
-use crate::zfs::{PREFIX, Setting, SnapshotName};
+use crate::zfs::{Dataset, DatasetName, Guid, PREFIX, Setting, SnapshotName};
+
+/// What an import makes.
+pub(super) struct Pieces {
+    pub(super) pieces: Vec<Piece>,
+    pub(super) lost: Vec<Lost>,
+}
+
+/// What a try before brought in part, and cannot be gone on with.
+pub(super) struct Lost {
+    pub(super) dataset: DatasetName,
+    pub(super) guid: Guid,
+    why: String,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "what had arrived of {} cannot be gone on with ({}); it is received from its \
+             beginning",
+            self.dataset, self.why
+        )
+    }
+}
 
 /// Where each dataset goes, with what settings, and what it is received as a clone of.
 ///
@@ -21,13 +47,14 @@ pub(super) fn pieces(
     attempted: &str,
     places: &[Place],
     mark: &str,
-) -> Result<Vec<Piece>, Refusal> {
+) -> Result<Pieces, Refusal> {
     let offer = &request.offer;
     let mut found = BTreeMap::new();
     for dataset in places.iter().flat_map(|it| survey.within(&it.staging)) {
         found.insert(dataset.name.clone(), dataset);
     }
     let mut pieces = Vec::new();
+    let mut lost = Vec::new();
     for offered in &offer.datasets {
         let place = place::of(places, attempted, offered)?;
         let target = place.staged(offered).map_err(bad_name(attempted))?;
@@ -38,8 +65,21 @@ pub(super) fn pieces(
                 name.snapshot(component).map_err(bad_name(attempted))?;
             }
         }
-        let there = match found.remove(&target) {
-            None => false,
+        let (mut there, mut begun) = (false, None);
+        match found.remove(&target) {
+            None => {}
+            Some(dataset) if dataset.receiving() && request.resume => {
+                let own = dataset.marks.get("op").map(String::as_str) == Some(mark);
+                match point(dataset, offered) {
+                    Ok(bytes) => begun = Some(bytes),
+                    Err(why) if own => lost.push(Lost {
+                        dataset: target.clone(),
+                        guid: dataset.guid,
+                        why,
+                    }),
+                    Err(_) => return Err(in_the_way(attempted, place)),
+                }
+            }
             Some(dataset) => {
                 let whole = offered.snapshots.iter().all(|(component, guid)| {
                     let mut snapshots = dataset.snapshots.iter();
@@ -48,9 +88,9 @@ pub(super) fn pieces(
                 if dataset.marks.get("op").map(String::as_str) != Some(mark) || !whole {
                     return Err(in_the_way(attempted, place));
                 }
-                true
+                there = true;
             }
-        };
+        }
         pieces.push(Piece {
             source: offered.source.clone(),
             settings: settings(offer, offered, facts, mark, place.is_child()),
@@ -59,6 +99,7 @@ pub(super) fn pieces(
             target,
             there,
             bytes: offered.bytes,
+            begun,
         });
     }
     if let Some(other) = found.keys().next() {
@@ -69,7 +110,23 @@ pub(super) fn pieces(
             |place| in_the_way(attempted, place),
         ));
     }
-    Ok(pieces)
+    Ok(Pieces { pieces, lost })
+}
+
+/// How much of a dataset a try before brought, where what comes now is the same stream.
+/// The token is of that, whether its dataset was marked yet or not.
+fn point(dataset: &Dataset, offered: &Offered) -> Result<u64, String> {
+    let token = Token::parse(dataset.token.as_deref().unwrap_or_default());
+    let token = token.map_err(|error| error.to_string())?;
+    let guid = offered.snapshots.first().map(|(_, guid)| *guid);
+    let base = offered.base.as_ref().map(|base| base.guid);
+    if Some(token.guid) != guid || token.base != base {
+        return Err("it is of another snapshot".to_owned());
+    }
+    if token.redacted {
+        return Err("something was left out of it on purpose".to_owned());
+    }
+    Ok(token.bytes)
 }
 
 fn in_the_way(attempted: &str, place: &Place) -> Refusal {

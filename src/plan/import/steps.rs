@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::{Action, Plan, Refusal, Step, bad_name, intent_clear};
+use super::pieces::Pieces;
 use super::place::{self, Place};
 use super::{Piece, Receiving};
 use crate::archive::offer::{Form, Offer, Offered};
@@ -20,8 +21,10 @@ pub(super) struct Arrival<'a> {
     /// Where each of its trees goes.
     pub(super) places: &'a [Place],
     pub(super) mark: &'a str,
-    /// What has arrived whole stays where it fails.
+    /// What has arrived stays where it fails.
     pub(super) keep: bool,
+    /// In part too.
+    pub(super) partly: bool,
 }
 
 impl Arrival<'_> {
@@ -30,7 +33,7 @@ impl Arrival<'_> {
         &self,
         survey: &Survey,
         plan: &mut Plan,
-        pieces: Vec<Piece>,
+        Pieces { pieces, lost }: Pieces,
         intent: SyncOp,
     ) -> Result<(), Refusal> {
         let Self { offer, own, .. } = *self;
@@ -38,6 +41,15 @@ impl Arrival<'_> {
         plan.steps
             .push(record.undone_by(vec![transact(&own.pool, vec![intent_clear(survey)])]));
         let in_pools = || std::iter::once(own).chain(self.boot);
+        for place in in_pools() {
+            let lost = lost.iter().filter(|lost| lost.dataset.pool() == place.pool);
+            let away = lost.map(|lost| SyncOp::Destroy {
+                object: lost.dataset.to_string(),
+                guard: Guard::Guid(lost.guid),
+                missing_ok: true,
+            });
+            plan.transact("discard", &place.pool, away.collect());
+        }
         let gone = in_pools()
             .filter(|_| !self.keep)
             .map(|place| transact(&place.pool, taken_away(&pieces, &place.pool, self.mark)))
@@ -46,6 +58,7 @@ impl Arrival<'_> {
             staging: in_pools().map(|place| place.staging.clone()).collect(),
             pieces,
             package: offer.form == Form::Package,
+            keep: self.partly,
             bytes: offer.bytes(),
         };
         plan.steps

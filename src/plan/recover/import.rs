@@ -16,7 +16,7 @@ pub(super) struct Import<'a> {
     pub(super) mark: &'a str,
     /// The part of the snapshots' names after `@` that go when it has arrived.
     pub(super) component: Option<&'a str>,
-    /// What has arrived whole stays.
+    /// What has arrived stays.
     pub(super) keep: bool,
 }
 
@@ -65,8 +65,8 @@ impl Import<'_> {
     fn leave(&self, survey: &Survey, plan: &mut Plan) {
         let Arriving { root, staging } = self.own;
         plan.outcome = format!(
-            "import {root}, begun {}, was interrupted; what has arrived whole stays as {staging}, \
-             and 'import --resume' goes on",
+            "import {root}, begun {}, was interrupted; what has arrived stays as {staging}, and \
+             'import --resume' goes on",
             self.intent.at.format("%Y-%m-%d %H:%M:%SZ")
         );
         let there = |name| survey.datasets.get(name).filter(|it| self.is_own(it));
@@ -96,7 +96,7 @@ impl Import<'_> {
             // there has no mark yet.
             let left: Vec<&Dataset> = survey
                 .within(root)
-                .filter(|dataset| self.is_own(dataset) || dataset.receiving)
+                .filter(|dataset| self.is_own(dataset) || dataset.receiving())
                 .collect();
             take_away(plan, left.into_iter(), |dataset| {
                 let snapshots = dataset.snapshots.iter().rev();

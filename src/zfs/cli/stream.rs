@@ -71,8 +71,9 @@ pub(super) fn send(
 
 /// Has a stream written (`Zfs::receive`).
 ///
-/// A receiver whose input ends before the stream does takes back what it has
-/// (`dmu_recv_cleanup_ds`); it is not killed, which would leave that to the kernel.
+/// A receiver whose input ends before the stream does takes back what it has, or with `-s`
+/// writes down how far it has come (`dmu_recv_cleanup_ds`); it is not killed, which would
+/// leave that to the kernel.
 pub(super) fn receive(
     cli: &Cli,
     incoming: &Incoming,
@@ -81,6 +82,9 @@ pub(super) fn receive(
     let attempted = format!("receive {}", incoming.target.dataset());
     let failed = |error: std::io::Error| Error::new(ErrorKind::Other, &attempted, error);
     let mut arguments = words(&["receive", "-u"]);
+    if incoming.keep {
+        arguments.push("-s".to_owned());
+    }
     if let Some(origin) = &incoming.origin {
         arguments.extend(["-o".to_owned(), format!("origin={origin}")]);
     }

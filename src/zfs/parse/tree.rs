@@ -311,7 +311,10 @@ impl<'a> Row<'a> {
                     ("-", true),
                 ],
             )?,
-            receiving: !matches!(self.get("receive_resume_token"), "-" | ""),
+            token: match self.get("receive_resume_token") {
+                "-" | "" => None,
+                token => Some(token.to_owned()),
+            },
             mountpoint: mountpoint.parse().unwrap_or(Mountpoint::None),
             marks: self.marks.clone(),
             snapshots: Vec::new(),

@@ -70,6 +70,7 @@ impl<'a> Change<'a> {
             dirty: false,
             busy: false,
             receiving: false,
+            partial: None,
             encryption_root: None,
             key_missing: false,
         }

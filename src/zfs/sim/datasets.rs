@@ -55,7 +55,7 @@ fn check_parent(state: &State, target: &DatasetName) -> Ruled<()> {
 }
 
 /// The settings as they are kept.
-fn checked(settings: &[Setting], kind: Kind, when: When) -> Ruled<Properties> {
+pub(super) fn checked(settings: &[Setting], kind: Kind, when: When) -> Ruled<Properties> {
     settings
         .iter()
         .map(|(name, value)| {

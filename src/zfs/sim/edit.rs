@@ -105,7 +105,8 @@ impl Edit<'_, '_> {
         self.note(done);
     }
 
-    /// A receive into a dataset is under way or can be resumed.
+    /// A receive into a dataset is under way or can be resumed, as far as can be seen:
+    /// its token is none that could be used.
     pub fn receiving(&mut self, dataset: &DatasetName, receiving: bool) {
         self.with_head(dataset, |head| head.receiving = receiving);
     }

@@ -160,10 +160,15 @@ impl Zfs for Sim {
 
     fn receive(&self, incoming: &Incoming, give: &mut Giving<'_>) -> Result<std::io::Result<()>> {
         let mut stream = Vec::new();
+        let attempted = format!("receive {}", incoming.target.dataset());
         if let Err(error) = give(&mut stream) {
+            // Of what did not begin nothing is kept.
+            if incoming.keep && !stream.is_empty() {
+                let held = self.hold(incoming, &stream);
+                held.map_err(|refusal| refusal.attempting(attempted))?;
+            }
             return Ok(Err(error));
         }
-        let attempted = format!("receive {}", incoming.target.dataset());
         self.arrive(incoming, &stream)
             .map(Ok)
             .map_err(|refusal| refusal.attempting(attempted))

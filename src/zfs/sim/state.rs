@@ -93,12 +93,29 @@ pub(super) struct Head {
     /// A receive into it is under way or can be resumed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) receiving: bool,
+    /// What came of a stream before it broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) partial: Option<Partial>,
     /// The head whose key it uses, itself included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) encryption_root: Option<ObjectId>,
     /// Of an encryption root: its key is not there.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) key_missing: bool,
+}
+
+/// The beginning of a stream (`DS_FIELD_RESUME_*`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Partial {
+    /// The snapshot it is of.
+    pub(super) name: SnapshotName,
+    pub(super) guid: Guid,
+    /// The snapshot it is the difference to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) base: Option<Guid>,
+    /// Where the last part begins that came whole.
+    pub(super) last: u64,
+    pub(super) contents: Vec<u8>,
 }
 
 /// A snapshot.

@@ -14,10 +14,12 @@ use super::Sim;
 use super::change::Change;
 use super::datasets::{self, Arrived};
 use super::files::{self, Files, Node, Tree};
-use super::refusal::{Refusal, Ruled, file_error, refuse};
-use super::state::{Space, TreeId};
-use crate::archive::stream;
-use crate::zfs::{Blocks, Incoming, Kind, Outgoing};
+use super::property::When;
+use super::refusal::{Refusal, Ruled, file_error, refusal, refuse};
+use super::state::{Head, ObjectId, Partial, Space, TreeId};
+use crate::archive::simulated::{self, Received};
+use crate::archive::{self, token::Token};
+use crate::zfs::{Blocks, Guid, Incoming, Kind, Outgoing};
 
 /// What follows the first record of a stream, as text.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,34 +71,44 @@ impl Sim {
             raw,
             nodes: nodes.collect(),
         };
-        let text = serde_json::to_vec(&contents).map_err(|error| Refusal::other(error.to_string()));
+        let text = serde_json::to_vec(&contents);
+        let mut text = text.map_err(|error| Refusal::other(error.to_string()))?;
+        // Blocks end with a word.
+        text.resize(text.len().next_multiple_of(8), b' ');
         let name = &outgoing.snapshot;
-        Ok(stream::simulated(name, snap.guid, base, &text?))
+        Ok(simulated::simulated(name, snap.guid, base, &text))
     }
 
-    /// What a receive makes of a stream.
+    /// What a receive makes of a stream, or of the rest of one.
     pub(super) fn arrive(&self, incoming: &Incoming, bytes: &[u8]) -> Ruled<()> {
-        let invalid = |why: String| Refusal::other(format!("cannot receive: {why}"));
-        let (begin, text) =
-            stream::of_simulation(bytes).map_err(|error| invalid(error.to_string()))?;
-        let contents: Contents = serde_json::from_slice(&text)
-            .ok()
-            .filter(|contents: &Contents| contents.simulated == 1)
-            .ok_or_else(|| invalid("it is no stream of a simulated machine".to_owned()))?;
+        let received = simulated::received(bytes).map_err(|error| invalid(&error))?;
+        if !received.whole {
+            let cut = archive::Error::Truncated("before its last record".to_owned());
+            return Err(invalid(&cut));
+        }
+        let begin = &received.begin;
         let target = incoming.target.dataset();
         self.change(|change| {
-            let origin = match (&incoming.origin, begin.base) {
-                (None, None) => None,
-                (Some(origin), Some(base)) if change.state.snap(origin)?.guid == base => {
-                    Some(change.state.snap(origin)?.object)
-                }
-                _ => {
-                    return refuse(
-                        Errno::ENODEV,
-                        "most recent snapshot does not match incremental source",
-                    );
+            let origin = origin(change, incoming, begin.base)?;
+            // What came before, and the dataset that has it (`dmu_recv_resume_begin_check`).
+            let (text, before) = match received.from {
+                None => (received.contents.clone(), None),
+                Some(from) => {
+                    let head = change.state.head(&target)?.clone();
+                    let partial = head.partial.as_ref();
+                    let text = partial
+                        .and_then(|partial| goes_on(partial, &received, from))
+                        .ok_or_else(|| refusal(Errno::EINVAL, "invalid stream"))?;
+                    change.remove_head(&target)?;
+                    (text, Some(head))
                 }
             };
+            let contents: Contents = serde_json::from_slice(&text)
+                .ok()
+                .filter(|contents: &Contents| contents.simulated == 1)
+                .ok_or_else(|| {
+                    Refusal::other("cannot receive: it is no stream of a simulated machine")
+                })?;
             let bytes = text.len() as u64;
             let settings = &incoming.settings;
             datasets::check_arrival(&change.state, &target, settings, contents.kind, bytes)?;
@@ -116,9 +128,116 @@ impl Sim {
                 referenced: measured.map_err(file_error("measure what was received"))?,
                 guid: begin.guid,
             };
-            datasets::arrive(change, arrived)
+            datasets::arrive(change, arrived)?;
+            if let Some(before) = before {
+                let head = change.state.head_mut(&target)?;
+                head.guid = before.guid;
+                head.createtxg = before.createtxg;
+                head.creation = before.creation;
+            }
+            Ok(())
         })
     }
+
+    /// What `zfs receive -s` keeps of a stream that broke off.
+    pub(super) fn hold(&self, incoming: &Incoming, bytes: &[u8]) -> Ruled<()> {
+        let received = simulated::received(bytes).map_err(|error| invalid(&error))?;
+        let target = incoming.target.dataset();
+        self.change(|change| {
+            let origin = origin(change, incoming, received.begin.base)?;
+            let last = received.last;
+            if let Some(from) = received.from {
+                let head = change.state.head_mut(&target)?;
+                let partial = head.partial.as_mut();
+                let gone_on = partial.and_then(|partial| {
+                    partial.contents = goes_on(partial, &received, from)?;
+                    partial.last = last;
+                    Some(())
+                });
+                return gone_on.ok_or_else(|| refusal(Errno::EINVAL, "invalid stream"));
+            }
+            let settings = &incoming.settings;
+            let bytes = received.contents.len() as u64;
+            datasets::check_arrival(&change.state, &target, settings, Kind::Filesystem, bytes)?;
+            change.begin(&target.pool())?;
+            let tree = change.empty_tree()?;
+            let space = Space {
+                referenced: bytes,
+                written: bytes,
+                ..Space::default()
+            };
+            let mut head = change.new_head(Kind::Filesystem, tree, space);
+            head.origin = origin;
+            head.properties = datasets::checked(settings, Kind::Filesystem, When::Cloning)?;
+            head.receiving = true;
+            head.partial = Some(Partial {
+                name: received.begin.name,
+                guid: received.begin.guid,
+                base: received.begin.base,
+                last,
+                contents: received.contents,
+            });
+            change.state.datasets.insert(target.clone(), head);
+            Ok(())
+        })
+    }
+}
+
+fn invalid(error: &archive::Error) -> Refusal {
+    Refusal::other(format!("cannot receive: {error}"))
+}
+
+/// The snapshot that the stream is the difference to.
+fn origin(change: &Change<'_>, incoming: &Incoming, base: Option<Guid>) -> Ruled<Option<ObjectId>> {
+    match (&incoming.origin, base) {
+        (None, None) => Ok(None),
+        (Some(origin), Some(base)) if change.state.snap(origin)?.guid == base => {
+            Ok(Some(change.state.snap(origin)?.object))
+        }
+        _ => refuse(
+            Errno::ENODEV,
+            "most recent snapshot does not match incremental source",
+        ),
+    }
+}
+
+/// What there is of a stream with what came now, where that begins at the last part
+/// that came whole (`resume_check`).
+fn goes_on(partial: &Partial, received: &Received, from: u64) -> Option<Vec<u8>> {
+    let begin = &received.begin;
+    if (partial.guid, partial.base, partial.last) != (begin.guid, begin.base, from) {
+        return None;
+    }
+    if received.contents.is_empty() {
+        return Some(partial.contents.clone());
+    }
+    let mut contents = partial
+        .contents
+        .get(..usize::try_from(from).ok()?)?
+        .to_vec();
+    contents.extend_from_slice(&received.contents);
+    Some(contents)
+}
+
+/// `receive_resume_token`.
+pub(super) fn token(head: &Head) -> Option<String> {
+    let Some(partial) = &head.partial else {
+        return head.receiving.then(|| "1-0-0-0".to_owned());
+    };
+    let token = Token {
+        name: partial.name.clone(),
+        guid: partial.guid,
+        base: partial.base,
+        object: simulated::CONTENTS,
+        offset: partial.last,
+        bytes: partial.contents.len() as u64,
+        large: false,
+        embedded: false,
+        compressed: false,
+        raw: false,
+        redacted: false,
+    };
+    Some(token.text())
 }
 
 /// The files of a tree; what is mounted in it is an empty directory.

@@ -326,7 +326,7 @@ pub(super) fn tree(
                 .and_then(|root| index.names.get(&root))
                 .map(|name| (*name).clone()),
             key_loaded: state.key_loaded(head),
-            receiving: head.receiving,
+            token: super::stream::token(head),
             marks: own.marks(),
             snapshots: if snapshots {
                 index.snapshots(name, head, &own)

@@ -164,7 +164,7 @@ fn dataset_line(dataset: &Dataset, names: &Names, age: Option<usize>) -> String 
         dataset.readonly,
         dataset.encryption_root.as_ref().map(ToString::to_string),
         dataset.key_loaded,
-        dataset.receiving,
+        dataset.receiving(),
         names.marks(&dataset.marks),
     );
     line

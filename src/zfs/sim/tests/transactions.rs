@@ -518,6 +518,6 @@ fn what_is_being_received_takes_no_snapshot() {
     let sim = machine();
     sim.edit(|edit| edit.receiving(&ds("p/ROOT/a"), true))
         .unwrap();
-    assert!(sim.dataset("p/ROOT/a").receiving);
+    assert!(sim.dataset("p/ROOT/a").receiving());
     refused(sim.run(&[take("p/ROOT/a@1")]), ErrorKind::Busy);
 }
