@@ -247,17 +247,19 @@ fn an_import_that_is_killed_amid_a_dataset_goes_on_within_it() {
 fn so_does_a_difference() {
     let journey = Journey::new();
     let machine = &journey.machine;
-    furnish(machine, &machine.name("ROOT/old/var"), 0);
+    // A dataset without children: below one with large blocks OpenZFS 2.3 refuses the
+    // difference of one without (`dmu_recv_begin_check` looks at the parent).
+    furnish(machine, &machine.name("ROOT/old/var/lib"), 0);
     machine.run(&["snapshot", "old@zero"]).succeeds();
     exported(&journey, &["old@zero"]);
     journey.import(&["base"]).succeeds();
-    furnish(machine, &machine.name("ROOT/old/var"), 900_001);
+    furnish(machine, &machine.name("ROOT/old/var/lib"), 900_001);
     machine.run(&["snapshot", "old@one"]).succeeds();
     exported(&journey, &["old@one", "--since", "zero"]);
-    killed_and_gone_on_with(&journey, &[("ROOT/old/var", "/new/var")]);
+    killed_and_gone_on_with(&journey, &[("ROOT/old/var/lib", "/new/var/lib")]);
     assert_eq!(
-        journey.get("/new/var", "origin"),
-        format!("{}/base/var@zero", journey.beroot)
+        journey.get("/new/var/lib", "origin"),
+        format!("{}/base/var/lib@zero", journey.beroot)
     );
 }
 
@@ -393,9 +395,12 @@ fn a_pool_that_cannot_keep_a_part_keeps_what_is_whole() {
     exported(&journey, &["old"]);
     let whole = std::fs::read(&journey.file).unwrap();
     std::fs::write(&journey.file, &whole[..whole.len() - 2_000]).unwrap();
+    let plan = journey.import(&["--resume", "-n", "new"]).succeeds();
+    let note = "only the datasets that arrived whole are kept";
+    assert!(plan.stdout.contains(note), "{plan:#?}");
     journey
         .import(&["--resume", "new"])
-        .fails(1, "only the datasets that arrived whole are kept");
+        .fails(1, "it ends too early");
     assert_eq!(journey.in_part(), None);
     assert!(journey.there().len() > 3);
     std::fs::write(&journey.file, &whole).unwrap();
