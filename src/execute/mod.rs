@@ -243,8 +243,9 @@ fn act_alone(host: &Host, action: &Action) -> Result<(), Cause> {
     act(host, action, &flow, &mut Freight::default())
 }
 
-/// Undoes steps, the last first. Everything is tried, but for what files are put
-/// back from: that stays, with the intent, until they are.
+/// Undoes steps, the last first. Everything is tried, but where files could not be put
+/// back, or something kept a name it is not to have: what they are put back from stays, and
+/// what says whose the name is, and the intent, for recover.
 fn undo(host: &Host, steps: &[Step]) -> Vec<Cause> {
     let mut failed = Vec::new();
     let actions = steps.iter().rev().flat_map(|step| &step.undo);
@@ -252,7 +253,7 @@ fn undo(host: &Host, steps: &[Step]) -> Vec<Cause> {
         info!(action = %action, "undo");
         if let Err(cause) = act_alone(host, action) {
             failed.push(cause);
-            if matches!(action, Action::TakeBack(_)) {
+            if matches!(action, Action::TakeBack(_) | Action::Rename { .. }) {
                 break;
             }
         }

@@ -387,6 +387,19 @@ pub enum Depth<'a> {
     Times,
 }
 
+/// Refuses a copy whose original was changed after it was made.
+///
+/// # Errors
+/// What was changed, or that one cannot be read.
+pub fn unchanged(pair: [At<'_>; 2]) -> io::Result<()> {
+    match difference(pair, Depth::Times)? {
+        None => Ok(()),
+        Some(what) => Err(io::Error::other(format!(
+            "{what}: it was changed after it was copied"
+        ))),
+    }
+}
+
 /// The first thing in which two trees differ, by its path and aspect; `None`
 /// where they are the same.
 ///

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, Mode, RenameFlags};
 use rustix::io::Errno;
 
 use super::change::name;
-use super::copy::{self, Depth};
+use super::copy;
 use super::record::Form;
 use super::switch::Names;
 use super::{Place, aside};
@@ -38,11 +38,7 @@ pub(super) fn take(
             (share, place.name.as_bytes()),
             (names.parent.as_fd(), names.kept.as_slice()),
         ];
-        if let Some(what) = copy::difference(pair, Depth::Times)? {
-            return Err(io::Error::other(format!(
-                "{what}: it was changed after it was copied"
-            )));
-        }
+        copy::unchanged(pair)?;
         match place.form {
             Form::Link => exchange(&names)?,
             // Refused where somebody has written into it meanwhile.

@@ -81,12 +81,7 @@ impl Names {
 /// # Errors
 /// Whatever the system says.
 pub fn is_switched(host: &Host, place: &Place, id: OpId) -> Result<bool, Error> {
-    let files = host
-        .platform
-        .open_files(&Object::Dataset(place.home.clone()))?;
-    Names::of(place, id, files.root.as_fd())
-        .and_then(|names| names.is_switched(place))
-        .map_err(Error::io(format!("look at {}", place.path)))
+    looked(host, place, id, |names| names.is_switched(place))
 }
 
 /// Whether a copy of what is shared has taken the place of the link or the mount;
@@ -95,11 +90,20 @@ pub fn is_switched(host: &Host, place: &Place, id: OpId) -> Result<bool, Error> 
 /// # Errors
 /// Whatever the system says.
 pub fn is_returned(host: &Host, place: &Place, id: OpId) -> Result<bool, Error> {
-    let files = host
-        .platform
-        .open_files(&Object::Dataset(place.home.clone()))?;
+    looked(host, place, id, |names| out::is_taken(names, place))
+}
+
+/// What is in the place, in the files of the environment.
+fn looked(
+    host: &Host,
+    place: &Place,
+    id: OpId,
+    look: impl FnOnce(&Names) -> io::Result<bool>,
+) -> Result<bool, Error> {
+    let home = Object::Dataset(place.home.clone());
+    let files = host.platform.open_files(&home)?;
     Names::of(place, id, files.root.as_fd())
-        .and_then(|names| out::is_taken(&names, place))
+        .and_then(|names| look(&names))
         .map_err(Error::io(format!("look at {}", place.path)))
 }
 
@@ -121,11 +125,7 @@ pub(super) fn enter(
             (names.parent.as_fd(), names.leaf.as_slice()),
             (share, staged.as_bytes()),
         ];
-        if let Some(what) = copy::difference(pair, Depth::Times)? {
-            return Err(io::Error::other(format!(
-                "{what}: it was changed after it was copied"
-            )));
-        }
+        copy::unchanged(pair)?;
         rustix::fs::renameat_with(share, &staged, share, &place.name, RenameFlags::NOREPLACE)?;
         if place.form == Form::Link {
             exchange(&names)?;

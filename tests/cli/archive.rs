@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use beadm_rs::archive::Input;
 use beadm_rs::execute::freight::Freight;
-use beadm_rs::execute::{Failure, Quiet, execute_with};
+use beadm_rs::execute::{Failure, Progress, Quiet, execute_with};
 use beadm_rs::host::Host;
 use beadm_rs::plan::import;
 use beadm_rs::survey::{Around, Scope, Survey};
@@ -240,8 +240,15 @@ fn what_arrived_in_part_is_gone_on_with() {
     transcript.is("archive-resume");
 }
 
-/// `import new`, and the machine stops after so many changes; whether it did.
-fn import_stops(machine: &Machine, archive: &[u8], resume: bool, changes: u64) -> bool {
+/// `import new`, in this process. The machine stops after so many changes, where a number
+/// is given.
+pub fn imports(
+    machine: &Machine,
+    archive: &[u8],
+    resume: bool,
+    progress: &dyn Progress,
+    changes: Option<u64>,
+) -> Result<(), Failure> {
     let host = Host::of_simulation(machine.sim.clone(), None);
     let input = Input::open(Box::new(Cursor::new(archive.to_vec()))).unwrap();
     let request = import::Request {
@@ -259,11 +266,18 @@ fn import_stops(machine: &Machine, archive: &[u8], resume: bool, changes: u64) -
         input: Some(input),
         ..Freight::default()
     };
-    machine.sim.fail_after(changes);
+    if let Some(changes) = changes {
+        machine.sim.fail_after(changes);
+    }
     let never = AtomicBool::new(false);
-    let done: Result<(), Failure> = execute_with(&host, &plan, &Quiet, &never, &mut freight);
+    let done = execute_with(&host, &plan, progress, &never, &mut freight);
     machine.sim.resume();
-    done.is_err()
+    done
+}
+
+/// Whether it did stop.
+fn import_stops(machine: &Machine, archive: &[u8], resume: bool, changes: u64) -> bool {
+    imports(machine, archive, resume, &Quiet, Some(changes)).is_err()
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Environments that travel with a `/boot` in a pool of its own.
 
 use std::fs;
+use std::sync::Mutex;
 
 use beadm_rs::check::stand_in;
-use beadm_rs::zfs::{SyncOp, Zfs as _};
+use beadm_rs::execute::{Failure, Progress};
+use beadm_rs::plan::{Action, Step};
+use beadm_rs::zfs::{Guard, SyncOp, Zfs as _};
 
-use super::archive::picture;
+use super::archive::{imports, picture};
 use super::machine::{Machine, dataset};
 use super::transcript::{Transcript, program};
 
@@ -246,4 +249,69 @@ fn what_is_damaged_leaves_nothing_in_either_pool() {
     assert!(transcript.silently(&format!("-y destroy beadm-rs.{name}")));
     assert_eq!(picture(&transcript.machine), before);
     transcript.is("archive-boot-damaged");
+}
+
+/// Somebody takes the names that an import is about to give, and to give back.
+struct Takes<'a> {
+    machine: &'a Machine,
+    taken: Mutex<Vec<String>>,
+}
+
+impl Progress for Takes<'_> {
+    fn begin(&self, step: &Step) {
+        let mut taken = self.taken.lock().unwrap();
+        match (step.name, &step.action) {
+            ("rename-boot", Action::Rename { from, .. }) => taken.push(from.to_string()),
+            ("commit", Action::Rename { to, .. }) => {
+                taken.push(to.to_string());
+                for name in taken.iter() {
+                    self.machine.make(name, &[("canmount", "off")]);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn total(&self, _bytes: u64) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+}
+
+#[test]
+fn boot_that_cannot_be_given_its_former_name_is_taken_back_by_recover() {
+    let mut transcript = Transcript::on(furnished());
+    let machine = &transcript.machine;
+    let before = picture(machine);
+    let boots = || machine.sim.tree(&[dataset("bpool/BOOT")], true).unwrap();
+    let boots_before = boots();
+    carried(machine, machine);
+    let archive = fs::read(machine.scratch.join("a")).unwrap();
+    let takes = Takes {
+        machine,
+        taken: Mutex::default(),
+    };
+    let failure = imports(machine, &archive, false, &takes, None).unwrap_err();
+    let Failure::NotUndone { step: "commit", .. } = failure else {
+        panic!("{failure:?}");
+    };
+    let kept = |name: &str| boots().iter().any(|it| it.name == dataset(name));
+    assert!(kept("bpool/BOOT/new"));
+    for name in takes.taken.into_inner().unwrap() {
+        let gone = SyncOp::Destroy {
+            guard: Guard::Guid(machine.sim.tree(&[dataset(&name)], false).unwrap()[0].guid),
+            object: name.clone(),
+            missing_ok: false,
+        };
+        machine
+            .sim
+            .transact(&dataset(&name).pool(), &[gone])
+            .unwrap();
+    }
+    assert!(transcript.silently("recover"));
+    let machine = &transcript.machine;
+    assert_eq!(picture(machine), before);
+    assert_eq!(
+        machine.sim.tree(&[dataset("bpool/BOOT")], true).unwrap(),
+        boots_before
+    );
 }

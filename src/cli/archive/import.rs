@@ -1,5 +1,6 @@
 //! `import`.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use camino::{Utf8Path, Utf8PathBuf};
@@ -98,15 +99,23 @@ pub fn import(
             Survey::around(host, &around)?
         })
     };
-    let facts = |survey: &Survey| facts(&context.host, survey, &request);
+    let partly = Cell::new(true);
     // What ZFS does not answer is refused as what it does not have.
-    let plan = |survey: &Survey| import::plan(survey, &request, &facts(survey));
+    let plan = |survey: &Survey| {
+        let facts = facts(&context.host, survey, &request);
+        partly.set(facts.whole_only.is_none());
+        import::plan(survey, &request, &facts)
+    };
     context
         .change_with(look, plan, &mut freight)
         .map_err(|trouble| {
             if resume && [FAILED, BUSY].contains(&trouble.exit) {
+                let state = match partly.get() {
+                    true => "what has arrived stays; nothing else was changed",
+                    false => "the datasets that arrived whole stay; nothing else was changed",
+                };
                 trouble
-                    .state("what has arrived stays; nothing else was changed")
+                    .state(state)
                     .remedy("the same command goes on; or destroy what 'beadm-rs list' shows of it")
             } else {
                 trouble
