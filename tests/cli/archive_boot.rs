@@ -282,8 +282,6 @@ fn boot_that_cannot_be_given_its_former_name_is_taken_back_by_recover() {
     let mut transcript = Transcript::on(furnished());
     let machine = &transcript.machine;
     let before = picture(machine);
-    let boots = || machine.sim.tree(&[dataset("bpool/BOOT")], true).unwrap();
-    let boots_before = boots();
     carried(machine, machine);
     let archive = fs::read(machine.scratch.join("a")).unwrap();
     let takes = Takes {
@@ -294,8 +292,8 @@ fn boot_that_cannot_be_given_its_former_name_is_taken_back_by_recover() {
     let Failure::NotUndone { step: "commit", .. } = failure else {
         panic!("{failure:?}");
     };
-    let kept = |name: &str| boots().iter().any(|it| it.name == dataset(name));
-    assert!(kept("bpool/BOOT/new"));
+    let kept = "bpool/BOOT/new ";
+    assert!(picture(machine).iter().any(|line| line.starts_with(kept)));
     for name in takes.taken.into_inner().unwrap() {
         let gone = SyncOp::Destroy {
             guard: Guard::Guid(machine.sim.tree(&[dataset(&name)], false).unwrap()[0].guid),
@@ -308,10 +306,5 @@ fn boot_that_cannot_be_given_its_former_name_is_taken_back_by_recover() {
             .unwrap();
     }
     assert!(transcript.silently("recover"));
-    let machine = &transcript.machine;
-    assert_eq!(picture(machine), before);
-    assert_eq!(
-        machine.sim.tree(&[dataset("bpool/BOOT")], true).unwrap(),
-        boots_before
-    );
+    assert_eq!(picture(&transcript.machine), before);
 }
