@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::info;
 
+use crate::be::rewrite::Names;
 use crate::host::Host;
 use crate::plan::{Action, Plan, Step, recover};
 use crate::share::change;
 use crate::survey::{Scope, Survey};
-use crate::zfs::{Meter, SyncOp};
+use crate::zfs::{CloneOf, Meter, SyncOp};
 use failpoint::When;
 use freight::{Freight, FreightError};
 
@@ -324,6 +325,25 @@ impl Meter for Flow<'_> {
     }
 }
 
+/// Makes the clones. Whether the root's files have names to be written is looked at while
+/// the others are made.
+fn clone(host: &Host, clones: &[CloneOf], names: &Names) -> Result<(), Cause> {
+    let Some((root, others)) = clones.split_first() else {
+        return Ok(());
+    };
+    host.zfs.clone_all(std::slice::from_ref(root))?;
+    let (made, are_due) = std::thread::scope(|scope| {
+        let looking = scope.spawn(|| rewrite::are_due(host, &root.target, names));
+        (host.zfs.clone_all(others), looking.join())
+    });
+    made?;
+    // Where it could not be looked at, the writing tells why.
+    if are_due.unwrap_or(true) {
+        rewrite::write(host, &root.target, names)?;
+    }
+    Ok(())
+}
+
 fn act(host: &Host, action: &Action, flow: &Flow<'_>, freight: &mut Freight) -> Result<(), Cause> {
     let Flow {
         progress,
@@ -331,7 +351,7 @@ fn act(host: &Host, action: &Action, flow: &Flow<'_>, freight: &mut Freight) -> 
     } = *flow;
     match action {
         Action::Transact { pool, operations } => host.zfs.transact(pool, operations)?,
-        Action::Clone { clones } => host.zfs.clone_all(clones)?,
+        Action::Clone { clones, names } => clone(host, clones, names)?,
         Action::CreateDataset { dataset, settings } => host.zfs.create(dataset, settings)?,
         Action::Set { dataset, settings } => host.zfs.set(dataset, settings)?,
         Action::SetBootfs { pool, dataset } => host.zfs.set_bootfs(pool, dataset.as_ref())?,

@@ -19,8 +19,16 @@ const MAX_BYTES: u64 = 64 << 20;
 /// # Errors
 /// Where the dataset cannot be mounted, or a file not be read or written.
 pub fn names(host: &Host, dataset: &DatasetName, names: &Names) -> Result<(), Cause> {
-    // Mounted for reading it costs no transaction group. Where that is refused,
-    // as for what is mounted for writing already, the writing tells.
+    if are_due(host, dataset, names) {
+        write(host, dataset, names)?;
+    }
+    Ok(())
+}
+
+/// Whether there are any to be written. Mounted for reading the dataset costs no
+/// transaction group. Where that is refused, as for what is mounted for writing already,
+/// the writing tells.
+pub(super) fn are_due(host: &Host, dataset: &DatasetName, names: &Names) -> bool {
     let mut due = false;
     let looked = host.platform.with_files(dataset, false, &mut |root| {
         each(root, names, &mut |_, _, _| {
@@ -28,10 +36,13 @@ pub fn names(host: &Host, dataset: &DatasetName, names: &Names) -> Result<(), Ca
             Ok(())
         })
     });
-    if due || looked.is_err() {
-        host.platform
-            .with_files(dataset, true, &mut |root| each(root, names, &mut replace))?;
-    }
+    due || looked.is_err()
+}
+
+/// Writes them.
+pub(super) fn write(host: &Host, dataset: &DatasetName, names: &Names) -> Result<(), Cause> {
+    host.platform
+        .with_files(dataset, true, &mut |root| each(root, names, &mut replace))?;
     Ok(())
 }
 

@@ -27,10 +27,14 @@ pub enum Action {
         /// In this order.
         operations: Vec<SyncOp>,
     },
-    /// Clones, parents before children, several at once where they can be.
+    /// Clones of an environment, parents before children, several at once where they can
+    /// be, and dataset names inside the files of the first, their root.
     Clone {
         /// The clones.
         clones: Vec<CloneOf>,
+        /// Which names.
+        #[serde(flatten)]
+        names: Names,
     },
     /// An empty file system.
     CreateDataset {
@@ -207,6 +211,19 @@ fn assignments(settings: &[Setting]) -> String {
         .join(" ")
 }
 
+/// Which names are written as which.
+fn written(names: &Names) -> String {
+    let mut written: Vec<String> = names
+        .moves
+        .iter()
+        .map(|(from, to)| format!("{from} as {to}"))
+        .collect();
+    if !names.own.is_empty() {
+        written.push("its own name for a former one".to_owned());
+    }
+    written.join(", ")
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -217,16 +234,20 @@ impl fmt::Display for Action {
                     summary(operations)
                 )
             }
-            Self::Clone { clones } => match clones.as_slice() {
-                [only] => write!(f, "clone {} as {}", only.snapshot, only.target),
-                [first, ..] => write!(
-                    f,
-                    "clone {} below and with {}",
-                    count(clones.len(), "dataset", "datasets"),
-                    first.target
-                ),
-                [] => f.write_str("clone nothing"),
-            },
+            Self::Clone { clones, names } => {
+                let written = written(names);
+                match clones.as_slice() {
+                    [only] => write!(f, "clone {} as {}", only.snapshot, only.target)?,
+                    [first, ..] => write!(
+                        f,
+                        "clone {} below and with {}",
+                        count(clones.len(), "dataset", "datasets"),
+                        first.target
+                    )?,
+                    [] => f.write_str("clone nothing")?,
+                }
+                write!(f, "; in its fstab and zfs-list.cache, write {written}")
+            }
             Self::CreateDataset { dataset, .. } => write!(f, "create {dataset}"),
             Self::Set { dataset, settings } => {
                 write!(f, "set {} on {dataset}", assignments(settings))
@@ -236,21 +257,11 @@ impl fmt::Display for Action {
                 None => write!(f, "clear bootfs on pool {pool}"),
             },
             Self::Rename { from, to } => write!(f, "rename {from} to {to}"),
-            Self::Rewrite { dataset, names } => {
-                let mut written: Vec<String> = names
-                    .moves
-                    .iter()
-                    .map(|(from, to)| format!("{from} as {to}"))
-                    .collect();
-                if !names.own.is_empty() {
-                    written.push("its own name for a former one".to_owned());
-                }
-                write!(
-                    f,
-                    "in fstab and zfs-list.cache of {dataset}, write {}",
-                    written.join(", ")
-                )
-            }
+            Self::Rewrite { dataset, names } => write!(
+                f,
+                "in fstab and zfs-list.cache of {dataset}, write {}",
+                written(names)
+            ),
             Self::Transfer(transfer) => {
                 write!(f, "send {} to {}", transfer.snapshot, transfer.target)
             }

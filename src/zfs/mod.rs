@@ -380,7 +380,8 @@ pub trait Zfs: Send + Sync {
     fn transact(&self, pool: &PoolName, ops: &[SyncOp]) -> Result<()>;
 
     /// Makes the clones, several at once; a target's parent must exist, or come
-    /// before it among them.
+    /// before it among them. The settings of one may come after what is below it
+    /// ([`CloneOf::is_set_later`]).
     ///
     /// # Errors
     /// The first failure; others may have been made.

@@ -118,7 +118,22 @@ pub struct CloneOf {
     pub snapshot: SnapshotName,
     /// What it is called.
     pub target: DatasetName,
-    /// Its settings; set right after the clone is made, in a later
-    /// transaction group (`zfs_ioc_clone`).
+    /// Its settings; set after the clone is made, in a later transaction group
+    /// (`zfs_ioc_clone`).
     pub settings: Vec<Setting>,
+}
+
+impl CloneOf {
+    /// Whether its settings are made while clones below it are, which then wait for one
+    /// transaction group less: there are some among these, and what they inherit meanwhile
+    /// mounts none of them elsewhere.
+    #[must_use]
+    pub fn is_set_later(&self, clones: &[Self]) -> bool {
+        let later = |(name, _): &Setting| name == "canmount" || name.contains(':');
+        !self.settings.is_empty()
+            && self.settings.iter().all(later)
+            && clones
+                .iter()
+                .any(|other| other.target.parent().as_ref() == Some(&self.target))
+    }
 }

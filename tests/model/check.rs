@@ -90,7 +90,7 @@ fn new_one_is_whole(plan: &Plan, before: &Picture, after: &Picture) {
 /// From which root to which a plan clones.
 fn cloned(step: &beadm_rs::plan::Step) -> Option<(DatasetName, DatasetName)> {
     match &step.action {
-        beadm_rs::plan::Action::Clone { clones } => clones
+        beadm_rs::plan::Action::Clone { clones, .. } => clones
             .first()
             .map(|clone| (clone.snapshot.dataset(), clone.target.clone())),
         _ => None,

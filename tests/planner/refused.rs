@@ -291,7 +291,7 @@ fn an_altroot_is_no_part_of_a_mountpoint() {
 /// What a clone is made with.
 fn settings(plan: &Plan, target: &str) -> Vec<String> {
     let clones = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Clone { clones } => Some(clones),
+        Action::Clone { clones, .. } => Some(clones),
         _ => None,
     });
     let mut clones = clones.unwrap().iter();

@@ -35,7 +35,7 @@ fn its_mark_is_there_before_it_is_an_environment() {
     let plan = plan(&made.survey, &request("new")).unwrap();
     assert_eq!(
         names(&plan),
-        ["snapshot", "clone", "rewrite", "mark", "commit", "finish"]
+        ["snapshot", "clone", "mark", "commit", "finish"]
     );
     let mark = &plan.steps[3];
     assert!(!mark.commit && plan.steps[4].commit);

@@ -424,18 +424,12 @@ fn clone(
     let undo = undo_clones(&clones, &pools_of(source));
     // A snapshot that was there may be older than its environment's name.
     let targets = clones.iter().map(|clone| clone.target.clone()).collect();
+    let names = Names {
+        moves: roots,
+        own: if own { BTreeSet::new() } else { targets },
+    };
     plan.steps
-        .push(Step::new("clone", Action::Clone { clones }).undone_by(undo));
-    plan.steps.push(Step::new(
-        "rewrite",
-        Action::Rewrite {
-            dataset: new.clone(),
-            names: Names {
-                moves: roots,
-                own: if own { BTreeSet::new() } else { targets },
-            },
-        },
-    ));
+        .push(Step::new("clone", Action::Clone { clones, names }).undone_by(undo));
     commit(survey, &mut plan, &new, last);
     plan.outcome = format!(
         "{} is a clone of {}{}",

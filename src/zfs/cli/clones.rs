@@ -3,37 +3,71 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Cli;
-use crate::zfs::{CloneOf, DatasetName, Error, Result};
+use crate::zfs::{CloneOf, DatasetName, Error, Result, Zfs as _};
 
 /// How many run at once. Each is a process that waits for two transaction
 /// groups, which those that wait together share.
 const AT_ONCE: usize = 16;
 
-/// What is to be made, what is being made, and what went wrong first.
+/// What is to be done to one of them.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    /// It is made, without its settings where those come later.
+    Make(&'a CloneOf),
+    /// Its settings are made.
+    Set(&'a CloneOf),
+}
+
+/// What is to be done, what is being done, and what went wrong first.
 struct Queue<'a> {
-    waiting: Vec<&'a CloneOf>,
-    running: Vec<DatasetName>,
+    clones: &'a [CloneOf],
+    waiting: Vec<Work<'a>>,
+    making: Vec<&'a DatasetName>,
+    running: usize,
     failure: Option<Error>,
 }
 
 impl<'a> Queue<'a> {
-    /// The next one whose parent is not still to come.
-    fn next(&mut self) -> Option<&'a CloneOf> {
-        let index = self.waiting.iter().position(|clone| {
-            clone.target.parent().is_none_or(|parent| {
-                !self.running.contains(&parent)
-                    && !self.waiting.iter().any(|other| other.target == parent)
-            })
-        })?;
-        let clone = self.waiting.remove(index);
-        self.running.push(clone.target.clone());
-        Some(clone)
+    fn of(clones: &'a [CloneOf]) -> Self {
+        Self {
+            clones,
+            waiting: clones.iter().map(Work::Make).collect(),
+            making: Vec::new(),
+            running: 0,
+            failure: None,
+        }
     }
 
-    fn ended(&mut self, clone: &CloneOf, result: Result<()>) {
-        self.running.retain(|target| *target != clone.target);
+    /// The next clone whose parent is not still to come; where there is none, settings.
+    fn next(&mut self) -> Option<Work<'a>> {
+        let index = self.waiting.iter().position(|work| match work {
+            Work::Make(clone) => clone.target.parent().is_none_or(|parent| {
+                !self.making.contains(&&parent)
+                    && !self
+                        .waiting
+                        .iter()
+                        .any(|other| matches!(other, Work::Make(other) if other.target == parent))
+            }),
+            Work::Set(_) => true,
+        })?;
+        let work = self.waiting.remove(index);
+        if let Work::Make(clone) = work {
+            self.making.push(&clone.target);
+        }
+        self.running += 1;
+        Some(work)
+    }
+
+    fn ended(&mut self, work: Work<'a>, result: Result<()>) {
+        self.running -= 1;
+        if let Work::Make(clone) = work {
+            self.making.retain(|target| **target != clone.target);
+            if result.is_ok() && self.failure.is_none() && clone.is_set_later(self.clones) {
+                self.waiting.push(Work::Set(clone));
+            }
+        }
         if let Err(error) = result {
-            // Nobody begins another one; the first failure is told.
+            // Nobody begins anything else; the first failure is told.
             self.waiting.clear();
             self.failure.get_or_insert(error);
         }
@@ -42,22 +76,22 @@ impl<'a> Queue<'a> {
 
 /// Makes the clones, each as soon as its parent is there.
 pub(super) fn make(engine: &Cli, clones: &[CloneOf]) -> Result<()> {
-    let queue = Mutex::new(Queue {
-        waiting: clones.iter().collect(),
-        running: Vec::new(),
-        failure: None,
-    });
+    let queue = Mutex::new(Queue::of(clones));
     let changed = Condvar::new();
     let work = || {
         let mut mine = locked(&queue);
         loop {
-            if let Some(clone) = mine.next() {
+            if let Some(work) = mine.next() {
                 drop(mine);
-                let result = engine.clone_one(clone);
+                let result = match work {
+                    Work::Make(clone) if clone.is_set_later(clones) => engine.clone_one(clone, &[]),
+                    Work::Make(clone) => engine.clone_one(clone, &clone.settings),
+                    Work::Set(clone) => engine.set(&clone.target, &clone.settings),
+                };
                 mine = locked(&queue);
-                mine.ended(clone, result);
+                mine.ended(work, result);
                 changed.notify_all();
-            } else if mine.running.is_empty() {
+            } else if mine.running == 0 {
                 return;
             } else {
                 mine = changed.wait(mine).unwrap_or_else(PoisonError::into_inner);
@@ -91,26 +125,62 @@ mod tests {
         }
     }
 
+    fn named(work: Option<Work<'_>>) -> Option<String> {
+        work.map(|work| match work {
+            Work::Make(clone) => format!("make {}", clone.target),
+            Work::Set(clone) => format!("set {}", clone.target),
+        })
+    }
+
     #[test]
     fn a_child_waits_for_its_parent_alone_and_nothing_begins_after_a_failure() {
         let clones: Vec<CloneOf> = ["p/b", "p/b/x", "p/b/y", "p/b/x/z"].map(clone).into();
-        let mut queue = Queue {
-            waiting: clones.iter().collect(),
-            running: Vec::new(),
-            failure: None,
-        };
-        let next = |queue: &mut Queue<'_>| queue.next().map(|clone| clone.target.to_string());
-        assert_eq!(next(&mut queue).as_deref(), Some("p/b"));
+        let mut queue = Queue::of(&clones);
+        let next = |queue: &mut Queue<'_>| named(queue.next());
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b"));
         assert_eq!(next(&mut queue), None);
-        queue.ended(&clones[0], Ok(()));
-        assert_eq!(next(&mut queue).as_deref(), Some("p/b/x"));
-        assert_eq!(next(&mut queue).as_deref(), Some("p/b/y"));
+        queue.ended(Work::Make(&clones[0]), Ok(()));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x"));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y"));
         assert_eq!(next(&mut queue), None);
         // The other one of its parent's level still runs.
-        queue.ended(&clones[1], Ok(()));
+        queue.ended(Work::Make(&clones[1]), Ok(()));
         let failure = Error::new(ErrorKind::NoSpace, "clone", "full");
-        queue.ended(&clones[2], Err(failure));
+        queue.ended(Work::Make(&clones[2]), Err(failure));
         assert_eq!(next(&mut queue), None);
         assert!(queue.failure.is_some());
+    }
+
+    #[test]
+    fn what_has_clones_below_it_gets_its_settings_beside_them() {
+        let mut clones: Vec<CloneOf> = ["p/b", "p/b/x", "p/b/x/z", "p/b/y", "p/b/y/z"]
+            .map(clone)
+            .into();
+        let setting = |name: &str| vec![(name.to_owned(), "value".to_owned())];
+        for (index, name) in [(1, "canmount"), (2, "canmount"), (3, "mountpoint")] {
+            clones[index].settings = setting(name);
+        }
+        let mut queue = Queue::of(&clones);
+        let next = |queue: &mut Queue<'_>| named(queue.next());
+        queue.next();
+        queue.ended(Work::Make(&clones[0]), Ok(()));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x"));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y"));
+        queue.ended(Work::Make(&clones[1]), Ok(()));
+        queue.ended(Work::Make(&clones[3]), Ok(()));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x/z"));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y/z"));
+        assert_eq!(next(&mut queue).as_deref(), Some("set p/b/x"));
+        assert_eq!(next(&mut queue), None);
+        // One that ends after another one's failure gets none.
+        let failure = Error::new(ErrorKind::NoSpace, "clone", "full");
+        let mut queue = Queue::of(&clones);
+        queue.next();
+        queue.ended(Work::Make(&clones[0]), Ok(()));
+        queue.next();
+        queue.next();
+        queue.ended(Work::Make(&clones[3]), Err(failure));
+        queue.ended(Work::Make(&clones[1]), Ok(()));
+        assert_eq!(next(&mut queue), None);
     }
 }

@@ -152,9 +152,9 @@ impl Cli {
         text(attempted, finished.stdout)
     }
 
-    fn clone_one(&self, clone: &CloneOf) -> Result<()> {
+    fn clone_one(&self, clone: &CloneOf, settings: &[Setting]) -> Result<()> {
         let mut arguments = words(&["clone"]);
-        arguments.extend(options(&clone.settings));
+        arguments.extend(options(settings));
         arguments.push(clone.snapshot.to_string());
         arguments.push(clone.target.to_string());
         let attempted = format!("clone {} as {}", clone.snapshot, clone.target);

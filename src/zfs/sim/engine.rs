@@ -13,9 +13,9 @@ use crate::zfs::{
 };
 
 impl Sim {
-    fn clone_one(&self, clone: &CloneOf) -> Ruled<()> {
+    fn clone_one(&self, clone: &CloneOf, is_set_later: bool) -> Ruled<()> {
         self.change(|change| datasets::clone_one(change, clone))?;
-        if clone.settings.is_empty() {
+        if clone.settings.is_empty() || is_set_later {
             return Ok(());
         }
         // ZFS sets them in a later transaction group (`zfs_ioc_clone`).
@@ -81,12 +81,17 @@ impl Zfs for Sim {
     }
 
     fn clone_all(&self, clones: &[CloneOf]) -> Result<()> {
+        let mut later = Vec::new();
         for clone in clones {
-            self.clone_one(clone).map_err(|refusal| {
+            let is_set_later = clone.is_set_later(clones);
+            self.clone_one(clone, is_set_later).map_err(|refusal| {
                 refusal.attempting(format!("clone {} as {}", clone.snapshot, clone.target))
             })?;
+            later.extend(is_set_later.then_some(clone));
         }
-        Ok(())
+        later
+            .into_iter()
+            .try_for_each(|clone| self.set(&clone.target, &clone.settings))
     }
 
     fn create(&self, target: &DatasetName, settings: &[Setting]) -> Result<()> {
