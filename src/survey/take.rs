@@ -244,12 +244,13 @@ impl Survey {
             Vec::new()
         };
         roots.extend(shares.iter().cloned());
+        let (own, boots): (Vec<_>, Vec<_>) = trees
+            .iter()
+            .filter(|_| around.properties)
+            .partition(|tree| tree.is_within(&start.beroot));
         let (roots, found, properties) = std::thread::scope(|scope| {
             let roots = scope.spawn(|| host.zfs.children(&roots));
-            let properties = scope.spawn(|| {
-                let trees = around.properties.then_some(trees.as_slice());
-                set_properties(host, trees.unwrap_or_default())
-            });
+            let properties = scope.spawn(|| set_properties(host, own));
             let found = host.zfs.tree(&trees, true);
             (joined(roots.join()), found, joined(properties.join()))
         });
@@ -258,6 +259,10 @@ impl Survey {
         let is_there = shares.iter().any(|share| datasets.contains_key(share));
         datasets.retain(|name, _| !shares.iter().any(|share| name.is_within(share)));
         let found = index(found.map_err(told)?);
+        let mut properties = properties?;
+        // Most other pools have none: nothing is started to find that out.
+        let boots = boots.into_iter().filter(|boot| found.contains_key(boot));
+        properties.extend(set_properties(host, boots)?);
         let mut close = found.keys().cloned().collect();
         datasets.extend(found);
         add_relatives(host, &mut datasets, &mut close).map_err(told)?;
@@ -269,7 +274,7 @@ impl Survey {
         } else if around.shared && (is_there || share::find::mounted(&survey).is_some()) {
             survey.shared = share::find::shared(host, &survey)?;
         }
-        survey.properties = properties?;
+        survey.properties = properties;
         Ok(survey)
     }
 
@@ -359,9 +364,9 @@ fn index(datasets: Vec<Dataset>) -> BTreeMap<DatasetName, Dataset> {
 
 /// The properties set on the datasets at and below roots, of which some may not
 /// exist.
-fn set_properties(
+fn set_properties<'a>(
     host: &Host,
-    roots: &[DatasetName],
+    roots: impl IntoIterator<Item = &'a DatasetName>,
 ) -> crate::zfs::Result<BTreeMap<DatasetName, Vec<Property>>> {
     let mut found = BTreeMap::new();
     for root in roots {

@@ -381,7 +381,7 @@ pub trait Zfs: Send + Sync {
 
     /// Makes the clones, several at once; a target's parent must exist, or come
     /// before it among them. The settings of one may come after what is below it
-    /// ([`CloneOf::is_set_later`]).
+    /// ([`CloneOf::can_be_set_later`]).
     ///
     /// # Errors
     /// The first failure; others may have been made.

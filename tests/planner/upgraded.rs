@@ -37,8 +37,8 @@ fn its_mark_is_there_before_it_is_an_environment() {
         names(&plan),
         ["snapshot", "clone", "mark", "commit", "finish"]
     );
-    let mark = &plan.steps[3];
-    assert!(!mark.commit && plan.steps[4].commit);
+    let mark = &plan.steps[2];
+    assert!(!mark.commit && plan.steps[3].commit);
     let expected = SyncOp::Mark {
         object: "rpool/ROOT/new".to_owned(),
         key: "op".to_owned(),

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Cli;
-use crate::zfs::{CloneOf, DatasetName, Error, Result, Zfs as _};
+use crate::zfs::{CloneOf, DatasetName, Error, Result, Setting, Zfs as _};
 
 /// How many run at once. Each is a process that waits for two transaction
 /// groups, which those that wait together share.
@@ -20,7 +20,8 @@ enum Work<'a> {
 
 /// What is to be done, what is being done, and what went wrong first.
 struct Queue<'a> {
-    clones: &'a [CloneOf],
+    /// Which get their settings when they are there: those that others wait for, or all.
+    later: Vec<&'a DatasetName>,
     waiting: Vec<Work<'a>>,
     making: Vec<&'a DatasetName>,
     running: usize,
@@ -28,13 +29,25 @@ struct Queue<'a> {
 }
 
 impl<'a> Queue<'a> {
-    fn of(clones: &'a [CloneOf]) -> Self {
+    fn of(clones: &'a [CloneOf], all_later: bool) -> Self {
+        let is_later =
+            |clone: &&CloneOf| clone.can_be_set_later() && (all_later || clone.is_parent(clones));
+        let later = clones.iter().filter(is_later);
         Self {
-            clones,
+            later: later.map(|clone| &clone.target).collect(),
             waiting: clones.iter().map(Work::Make).collect(),
             making: Vec::new(),
             running: 0,
             failure: None,
+        }
+    }
+
+    /// What a clone is made with.
+    fn settings(&self, clone: &'a CloneOf) -> &'a [Setting] {
+        if self.later.contains(&&clone.target) {
+            &[]
+        } else {
+            &clone.settings
         }
     }
 
@@ -62,7 +75,7 @@ impl<'a> Queue<'a> {
         self.running -= 1;
         if let Work::Make(clone) = work {
             self.making.retain(|target| **target != clone.target);
-            if result.is_ok() && self.failure.is_none() && clone.is_set_later(self.clones) {
+            if result.is_ok() && self.failure.is_none() && self.later.contains(&&clone.target) {
                 self.waiting.push(Work::Set(clone));
             }
         }
@@ -76,17 +89,24 @@ impl<'a> Queue<'a> {
 
 /// Makes the clones, each as soon as its parent is there.
 pub(super) fn make(engine: &Cli, clones: &[CloneOf]) -> Result<()> {
-    let queue = Mutex::new(Queue::of(clones));
+    // Where none of them costs a process, what is set in a process of its own costs no more
+    // than what is set with the clone, and no clone waits for it.
+    let queue = Mutex::new(Queue::of(clones, engine.clones_itself()));
     let changed = Condvar::new();
     let work = || {
         let mut mine = locked(&queue);
         loop {
             if let Some(work) = mine.next() {
-                drop(mine);
                 let result = match work {
-                    Work::Make(clone) if clone.is_set_later(clones) => engine.clone_one(clone, &[]),
-                    Work::Make(clone) => engine.clone_one(clone, &clone.settings),
-                    Work::Set(clone) => engine.set(&clone.target, &clone.settings),
+                    Work::Make(clone) => {
+                        let settings = mine.settings(clone);
+                        drop(mine);
+                        engine.clone_one(clone, settings)
+                    }
+                    Work::Set(clone) => {
+                        drop(mine);
+                        engine.set(&clone.target, &clone.settings)
+                    }
                 };
                 mine = locked(&queue);
                 mine.ended(work, result);
@@ -135,7 +155,7 @@ mod tests {
     #[test]
     fn a_child_waits_for_its_parent_alone_and_nothing_begins_after_a_failure() {
         let clones: Vec<CloneOf> = ["p/b", "p/b/x", "p/b/y", "p/b/x/z"].map(clone).into();
-        let mut queue = Queue::of(&clones);
+        let mut queue = Queue::of(&clones, false);
         let next = |queue: &mut Queue<'_>| named(queue.next());
         assert_eq!(next(&mut queue).as_deref(), Some("make p/b"));
         assert_eq!(next(&mut queue), None);
@@ -160,7 +180,7 @@ mod tests {
         for (index, name) in [(1, "canmount"), (2, "canmount"), (3, "mountpoint")] {
             clones[index].settings = setting(name);
         }
-        let mut queue = Queue::of(&clones);
+        let mut queue = Queue::of(&clones, false);
         let next = |queue: &mut Queue<'_>| named(queue.next());
         queue.next();
         queue.ended(Work::Make(&clones[0]), Ok(()));
@@ -174,7 +194,7 @@ mod tests {
         assert_eq!(next(&mut queue), None);
         // One that ends after another one's failure gets none.
         let failure = Error::new(ErrorKind::NoSpace, "clone", "full");
-        let mut queue = Queue::of(&clones);
+        let mut queue = Queue::of(&clones, false);
         queue.next();
         queue.ended(Work::Make(&clones[0]), Ok(()));
         queue.next();
@@ -182,5 +202,17 @@ mod tests {
         queue.ended(Work::Make(&clones[3]), Err(failure));
         queue.ended(Work::Make(&clones[1]), Ok(()));
         assert_eq!(next(&mut queue), None);
+    }
+
+    #[test]
+    fn where_all_get_theirs_later_only_mountpoints_come_with_the_clone() {
+        let mut clones: Vec<CloneOf> = ["p/b/x", "p/b/y", "p/b/z"].map(clone).into();
+        for (clone, name) in clones.iter_mut().zip(["mountpoint", "canmount"]) {
+            clone.settings = vec![(name.to_owned(), "value".to_owned())];
+        }
+        let queue = Queue::of(&clones, true);
+        assert_eq!(queue.settings(&clones[0]), clones[0].settings);
+        assert_eq!(queue.later, [&clones[1].target]);
+        assert_eq!(queue.settings(&clones[1]), []);
     }
 }

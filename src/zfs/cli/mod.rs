@@ -41,9 +41,9 @@ pub struct Cli {
     settable: OnceLock<Vec<String>>,
     /// Columns of `zfs list` that this release does not know.
     lacking: OnceLock<Vec<&'static str>>,
-    /// Streams are sent by this process.
+    /// This process itself sends streams and makes clones.
     #[cfg(feature = "libzetta")]
-    sends_itself: bool,
+    uses_library: bool,
 }
 
 impl Cli {
@@ -77,23 +77,23 @@ impl Cli {
             settable: OnceLock::new(),
             lacking: OnceLock::new(),
             #[cfg(feature = "libzetta")]
-            sends_itself: false,
+            uses_library: false,
         }
     }
 
-    /// The same engine, sending its streams through libzfs_core instead of by
-    /// `zfs send`.
+    /// The same engine, which sends its streams and makes its clones through libzfs_core
+    /// instead of by `zfs send` and `zfs clone`.
     #[cfg(feature = "libzetta")]
     #[must_use]
-    pub fn sending_itself(mut self) -> Self {
-        self.sends_itself = true;
+    pub fn using_library(mut self) -> Self {
+        self.uses_library = true;
         self
     }
 
-    /// What it sends with, if not with `zfs send`.
+    /// What it sends and clones with, if not with `zfs`.
     #[cfg(feature = "libzetta")]
     fn library(&self) -> Option<Library> {
-        self.sends_itself.then(Library::open).flatten()
+        self.uses_library.then(Library::open).flatten()
     }
 
     fn run(
@@ -152,7 +152,23 @@ impl Cli {
         text(attempted, finished.stdout)
     }
 
+    /// Whether clones without settings cost no process.
+    fn clones_itself(&self) -> bool {
+        #[cfg(feature = "libzetta")]
+        return self.uses_library;
+        #[cfg(not(feature = "libzetta"))]
+        false
+    }
+
     fn clone_one(&self, clone: &CloneOf, settings: &[Setting]) -> Result<()> {
+        #[cfg(feature = "libzetta")]
+        if settings.is_empty()
+            && let Some(library) = self.library()
+            && library.clone(clone).is_ok()
+        {
+            return Ok(());
+        }
+        // Where the library could not, this says why.
         let mut arguments = words(&["clone"]);
         arguments.extend(options(settings));
         arguments.push(clone.snapshot.to_string());
@@ -199,8 +215,8 @@ fn said(attempted: &str, finished: &Finished) -> Error {
 impl Zfs for Cli {
     fn label(&self) -> String {
         #[cfg(feature = "libzetta")]
-        if self.sends_itself {
-            return "OpenZFS, sending through libzfs_core".to_owned();
+        if self.uses_library {
+            return "OpenZFS, cloning and sending through libzfs_core".to_owned();
         }
         "OpenZFS".to_owned()
     }
