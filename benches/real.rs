@@ -31,15 +31,6 @@ fn long() -> bool {
     std::env::var("BEADM_RS_LONG").is_ok_and(|long| !long.is_empty())
 }
 
-/// The engines of the program; tests/lab/run says so where it has both.
-fn engines() -> &'static [&'static str] {
-    if std::env::var("BEADM_RS_ENGINE").is_ok_and(|engine| !engine.is_empty()) {
-        &["commands", "libzetta"]
-    } else {
-        &["commands"]
-    }
-}
-
 /// How many boot environments the listing has.
 const LISTED: usize = 100;
 
@@ -289,33 +280,23 @@ impl Bench {
 
     fn create(&self, datasets: usize, target: f64) {
         let names = self.running("a", datasets);
-        let create = ["create", "-e", "a", "b"];
-        let gone = || drop(self.run(&["destroy", "-y", "b"]));
-        let mut plain = Side::default();
-        let mut own: [Side; 2] = Default::default();
+        let (mut plain, mut own) = (Side::default(), Side::default());
         for _ in 0..rounds() {
             plain.measure(|| self.clone_plainly(&names, "ROOT/a", "ROOT/b", "s"));
             self.destroy("b");
             zfs(&["destroy", "-r", "bench/ROOT/a@s"]);
-            for (side, engine) in own.iter_mut().zip(engines()) {
-                side.measure(|| self.run_by(engine, &create));
-                gone();
-            }
+            own.measure(|| drop(self.run(&["create", "-e", "a", "b"])));
+            self.run(&["destroy", "-y", "b"]);
         }
-        for (side, engine) in own.iter().zip(engines()) {
-            let what = match *engine {
-                "commands" => format!("create, {datasets} datasets"),
-                _ => "  the same, cloning through libzfs_core".to_owned(),
-            };
-            row(
-                &what,
-                &plain,
-                side,
-                self.children_by(engine, &create),
-                target,
-            );
-            gone();
-        }
+        let children = self.children(&["create", "-e", "a", "b"]);
+        row(
+            &format!("create, {datasets} datasets"),
+            &plain,
+            &own,
+            children,
+            target,
+        );
+        self.run(&["destroy", "-y", "b"]);
         self.destroy("a");
     }
 
@@ -591,8 +572,8 @@ impl Bench {
         self.destroy("a");
     }
 
-    /// The engine that clones and sends by itself against the one over commands alone.
-    fn compare_engines(&self) {
+    /// The engine that sends by itself against the one over commands alone.
+    fn engines(&self) {
         let disk = self.directory.path().join("other");
         let disk = disk.to_str().expect("a path in UTF-8");
         sh("truncate", &["-s", "512M", disk]);
@@ -758,8 +739,9 @@ fn main() {
                 bench.travel();
             }
             bench.destroy_measured();
-            if engines().len() > 1 {
-                bench.compare_engines();
+            // tests/lab/run says so where the program has both engines.
+            if std::env::var("BEADM_RS_ENGINE").is_ok_and(|engine| !engine.is_empty()) {
+                bench.engines();
             }
             bench.list();
         }

@@ -90,7 +90,7 @@ fn engine() -> crate::zfs::Result<Cli> {
         return Ok(engine);
     }
     #[cfg(feature = "libzetta")]
-    let engine = engine.using_library();
+    let engine = engine.sending_itself();
     Ok(engine)
 }
 

@@ -37,6 +37,13 @@ pub(super) fn boots(
         .collect())
 }
 
+/// The beroot, where that can be told without asking what pools there are: the one named;
+/// the parent of what `/` is mounted from.
+pub(super) fn known_beroot(host: &Host, root: Option<&DatasetName>) -> Option<DatasetName> {
+    let of_root = || root.filter(|_| host.altroot.is_none())?.parent();
+    host.beroot.clone().or_else(of_root)
+}
+
 /// The dataset whose children are the boot environments: the one named; the
 /// parent of what `/` is mounted from; the parent of a pool's bootfs; a
 /// `<pool>/ROOT`.
@@ -45,20 +52,15 @@ pub(super) fn beroot(
     pools: &[Pool],
     root: Option<&DatasetName>,
 ) -> Result<DatasetName, SurveyError> {
-    if let Some(named) = &host.beroot {
-        return Ok(named.clone());
-    }
-    if pools.is_empty() {
+    if host.beroot.is_none() && pools.is_empty() {
         return Err(SurveyError::NoBeroot(
             "no ZFS pool is imported; on a rescue system import it first: \
              zpool import -N -R /mnt POOL"
                 .to_owned(),
         ));
     }
-    if let Some(parent) = root.and_then(DatasetName::parent)
-        && host.altroot.is_none()
-    {
-        return Ok(parent);
+    if let Some(known) = known_beroot(host, root) {
+        return Ok(known);
     }
     let candidates: BTreeSet<DatasetName> = pools
         .iter()

@@ -228,12 +228,24 @@ impl Survey {
     /// # Errors
     /// As [`Survey::take`].
     pub fn around(host: &Host, around: &Around) -> Result<Self, SurveyError> {
-        let start = std::thread::scope(|scope| {
-            if around.properties {
-                scope.spawn(|| host.zfs.prepare_properties());
-            }
-            Start::read(host)
-        })?;
+        let early = around
+            .properties
+            .then(|| beforehand(host, around))
+            .flatten();
+        std::thread::scope(|scope| {
+            let properties = scope.spawn(|| set_properties(host, &early));
+            Self::look_around(host, around, early.as_ref(), || joined(properties.join()))
+        })
+    }
+
+    /// The same, while the properties of a tree are asked for.
+    fn look_around(
+        host: &Host,
+        around: &Around,
+        early: Option<&DatasetName>,
+        properties: impl FnOnce() -> crate::zfs::Result<Properties>,
+    ) -> Result<Self, SurveyError> {
+        let start = Start::read(host)?;
         let trees = start.trees(host, around);
         let mut roots = start.roots();
         roots.extend(around.elsewhere.clone());
@@ -244,25 +256,22 @@ impl Survey {
             Vec::new()
         };
         roots.extend(shares.iter().cloned());
-        let (own, boots): (Vec<_>, Vec<_>) = trees
-            .iter()
-            .filter(|_| around.properties)
-            .partition(|tree| tree.is_within(&start.beroot));
-        let (roots, found, properties) = std::thread::scope(|scope| {
+        let (roots, found) = std::thread::scope(|scope| {
             let roots = scope.spawn(|| host.zfs.children(&roots));
-            let properties = scope.spawn(|| set_properties(host, own));
             let found = host.zfs.tree(&trees, true);
-            (joined(roots.join()), found, joined(properties.join()))
+            (joined(roots.join()), found)
         });
         let told = |error| Start::explain(&start.pools, error);
         let mut datasets = index(roots.map_err(told)?);
         let is_there = shares.iter().any(|share| datasets.contains_key(share));
         datasets.retain(|name, _| !shares.iter().any(|share| name.is_within(share)));
         let found = index(found.map_err(told)?);
-        let mut properties = properties?;
-        // Most other pools have none: nothing is started to find that out.
-        let boots = boots.into_iter().filter(|boot| found.contains_key(boot));
-        properties.extend(set_properties(host, boots)?);
+        let mut properties = properties()?;
+        // Most other pools have no boot tree: nothing is started to find that out.
+        let others = trees
+            .iter()
+            .filter(|tree| around.properties && Some(*tree) != early && found.contains_key(*tree));
+        properties.extend(set_properties(host, others)?);
         let mut close = found.keys().cloned().collect();
         datasets.extend(found);
         add_relatives(host, &mut datasets, &mut close).map_err(told)?;
@@ -362,12 +371,26 @@ fn index(datasets: Vec<Dataset>) -> BTreeMap<DatasetName, Dataset> {
         .collect()
 }
 
+/// What is set on datasets.
+type Properties = BTreeMap<DatasetName, Vec<Property>>;
+
+/// The tree whose properties are asked for, where that can be told without asking what pools
+/// there are: `zpool list` and what comes after it need not be waited for.
+fn beforehand(host: &Host, around: &Around) -> Option<DatasetName> {
+    let root = host.platform.root_dataset().ok()?;
+    let beroot = find::known_beroot(host, root.as_ref())?;
+    match around.named.first() {
+        Some(name) => beroot.child(name.as_str()).ok(),
+        None => root.filter(|root| root.parent() == Some(beroot)),
+    }
+}
+
 /// The properties set on the datasets at and below roots, of which some may not
 /// exist.
 fn set_properties<'a>(
     host: &Host,
     roots: impl IntoIterator<Item = &'a DatasetName>,
-) -> crate::zfs::Result<BTreeMap<DatasetName, Vec<Property>>> {
+) -> crate::zfs::Result<Properties> {
     let mut found = BTreeMap::new();
     for root in roots {
         match host.zfs.properties(root) {

@@ -1,40 +1,22 @@
-//! What libzfs_core does in place of a command: sending a stream, by libzetta, and making a
-//! clone, by zfs-core, since libzetta has no call for that.
+//! What libzetta does in place of a command: sending a stream.
 //!
-//! Of libzetta 0.5.0 `ZfsLzc::new` and `ZfsLzc::send_full` are called, and of zfs-core 0.5.0
-//! `Zfs::new` and `Zfs::clone_dataset`. ARCHITECTURE.md ("The engines") says which calls are
+//! Of libzetta 0.5.0 `ZfsLzc::new` and `ZfsLzc::send_full` are called, and
+//! nothing else. ARCHITECTURE.md ("The engines") says which of its calls are
 //! sound, and why the other sound ones are of no use here.
 
 use std::io::PipeWriter;
 
 use libzetta::zfs::{Error as LibraryError, SendFlags, ZfsEngine as _, ZfsLzc};
-use nvpair::NvList;
 
-use super::{CloneOf, Error, ErrorKind, Result, Transfer};
+use super::{Error, ErrorKind, Result, Transfer};
 
 /// libzfs_core, opened.
-pub(super) struct Library {
-    libzetta: ZfsLzc,
-    core: zfs_core::Zfs,
-}
+pub(super) struct Library(ZfsLzc);
 
 impl Library {
     /// Opens it; `None` where there is no `/dev/zfs`, of which `zfs` says more.
     pub(super) fn open() -> Option<Self> {
-        Some(Self {
-            libzetta: ZfsLzc::new().ok()?,
-            core: zfs_core::Zfs::new().ok()?,
-        })
-    }
-
-    /// Makes a clone without its settings.
-    ///
-    /// # Errors
-    /// What the kernel says, as an errno and nothing else.
-    pub(super) fn clone(&self, clone: &CloneOf) -> std::io::Result<()> {
-        let mut none = NvList::try_new()?;
-        let (target, snapshot) = (clone.target.as_str(), clone.snapshot.as_str());
-        self.core.clone_dataset(target, snapshot, &mut none)
+        ZfsLzc::new().ok().map(Self)
     }
 
     /// Sends the snapshot into a pipe, which is closed afterwards. It ends
@@ -44,7 +26,7 @@ impl Library {
     /// What the kernel says. Names pass through unchanged, whatever characters
     /// they have: this call checks none.
     pub(super) fn send(&self, transfer: &Transfer, into: PipeWriter) -> Result<()> {
-        self.libzetta
+        self.0
             .send_full(transfer.snapshot.as_str(), into, flags(transfer))
             .map_err(|error| failed(transfer, &error))
     }

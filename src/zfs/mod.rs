@@ -278,11 +278,6 @@ pub trait Zfs: Send + Sync {
     /// [`ErrorKind::NotFound`] and whatever else ZFS says.
     fn properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>>;
 
-    /// Finds out beforehand what [`Zfs::properties`] has to know of this
-    /// release, so that it can be done beside something else. What fails here
-    /// fails there again.
-    fn prepare_properties(&self) {}
-
     /// The values that such user properties have on the file systems at and below
     /// `root`, inherited ones too; none for one that is set nowhere.
     ///
@@ -381,7 +376,7 @@ pub trait Zfs: Send + Sync {
 
     /// Makes the clones, several at once; a target's parent must exist, or come
     /// before it among them. The settings of one may come after what is below it
-    /// ([`CloneOf::can_be_set_later`]).
+    /// ([`CloneOf::is_set_later`]).
     ///
     /// # Errors
     /// The first failure; others may have been made.

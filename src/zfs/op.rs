@@ -124,19 +124,16 @@ pub struct CloneOf {
 }
 
 impl CloneOf {
-    /// Whether clones below it may be made before it has its settings: what they inherit
-    /// meanwhile mounts none of them elsewhere.
+    /// Whether its settings are made while clones below it are, which then wait for one
+    /// transaction group less: there are some among these, and what they inherit meanwhile
+    /// mounts none of them elsewhere.
     #[must_use]
-    pub fn can_be_set_later(&self) -> bool {
+    pub fn is_set_later(&self, clones: &[Self]) -> bool {
         let later = |(name, _): &Setting| name == "canmount" || name.contains(':');
-        !self.settings.is_empty() && self.settings.iter().all(later)
-    }
-
-    /// Whether one of these is directly below it.
-    #[must_use]
-    pub fn is_parent(&self, clones: &[Self]) -> bool {
-        clones
-            .iter()
-            .any(|other| other.target.parent().as_ref() == Some(&self.target))
+        !self.settings.is_empty()
+            && self.settings.iter().all(later)
+            && clones
+                .iter()
+                .any(|other| other.target.parent().as_ref() == Some(&self.target))
     }
 }

@@ -7,7 +7,7 @@ use crate::machine::Machine;
 use crate::ran::sh;
 
 /// The program is the one that sends by itself.
-fn uses_library() -> bool {
+fn sends_itself() -> bool {
     std::env::var("BEADM_RS_ENGINE").is_ok_and(|engine| engine == "libzetta")
 }
 
@@ -48,10 +48,10 @@ fn whoever_is_to_send_sends_every_byte_of_every_name() {
     let count = |of: &dyn Fn(&str) -> bool| calls.lines().filter(|call| of(call)).count();
     assert_eq!(count(&|call| call == "receive -u"), 2, "{calls}");
     let sent = count(&|call| call.starts_with("send ") && call != "send -nP");
-    assert_eq!(sent, if uses_library() { 0 } else { 2 }, "{calls}");
+    assert_eq!(sent, if sends_itself() { 0 } else { 2 }, "{calls}");
     let status = machine.run(&["status", "--json"]).json("status");
-    let engine = if uses_library() {
-        "OpenZFS, cloning and sending through libzfs_core"
+    let engine = if sends_itself() {
+        "OpenZFS, sending through libzfs_core"
     } else {
         "OpenZFS"
     };

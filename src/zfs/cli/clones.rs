@@ -3,113 +3,129 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Cli;
-use crate::zfs::{CloneOf, DatasetName, Error, Result, Setting, Zfs as _};
+use crate::zfs::{CloneOf, DatasetName, Error, Result};
 
 /// How many run at once. Each is a process that waits for two transaction
 /// groups, which those that wait together share.
 const AT_ONCE: usize = 16;
 
-/// What is to be done to one of them.
-#[derive(Clone, Copy)]
+/// How many datasets one `zfs set` is given, each of which takes it a transaction group: as
+/// many as a clone with settings takes, beside which it runs.
+const SET_TOGETHER: usize = 2;
+
+/// What is to be done.
 enum Work<'a> {
-    /// It is made, without its settings where those come later.
+    /// A clone is made, without its settings where those come later.
     Make(&'a CloneOf),
-    /// Its settings are made.
-    Set(&'a CloneOf),
+    /// These get their settings, which are the same.
+    Set(Vec<&'a CloneOf>),
 }
 
 /// What is to be done, what is being done, and what went wrong first.
 struct Queue<'a> {
-    /// Which get their settings when they are there: those that others wait for, or all.
-    later: Vec<&'a DatasetName>,
-    waiting: Vec<Work<'a>>,
-    making: Vec<&'a DatasetName>,
+    clones: &'a [CloneOf],
+    to_make: Vec<&'a CloneOf>,
+    to_set: Vec<&'a CloneOf>,
+    making: Vec<&'a CloneOf>,
     running: usize,
     failure: Option<Error>,
 }
 
 impl<'a> Queue<'a> {
-    fn of(clones: &'a [CloneOf], all_later: bool) -> Self {
-        let is_later =
-            |clone: &&CloneOf| clone.can_be_set_later() && (all_later || clone.is_parent(clones));
-        let later = clones.iter().filter(is_later);
+    fn of(clones: &'a [CloneOf]) -> Self {
         Self {
-            later: later.map(|clone| &clone.target).collect(),
-            waiting: clones.iter().map(Work::Make).collect(),
+            clones,
+            to_make: clones.iter().collect(),
+            to_set: Vec::new(),
             making: Vec::new(),
             running: 0,
             failure: None,
         }
     }
 
-    /// What a clone is made with.
-    fn settings(&self, clone: &'a CloneOf) -> &'a [Setting] {
-        if self.later.contains(&&clone.target) {
-            &[]
-        } else {
-            &clone.settings
-        }
-    }
-
-    /// The next clone whose parent is not still to come; where there is none, settings.
+    /// The next clone whose parent is not still to come; where there is none, settings, as
+    /// soon as all are there that get theirs later.
     fn next(&mut self) -> Option<Work<'a>> {
-        let index = self.waiting.iter().position(|work| match work {
-            Work::Make(clone) => clone.target.parent().is_none_or(|parent| {
-                !self.making.contains(&&parent)
-                    && !self
-                        .waiting
-                        .iter()
-                        .any(|other| matches!(other, Work::Make(other) if other.target == parent))
-            }),
-            Work::Set(_) => true,
-        })?;
-        let work = self.waiting.remove(index);
+        let work = self
+            .next_clone()
+            .map(Work::Make)
+            .or_else(|| self.next_set())?;
         if let Work::Make(clone) = work {
-            self.making.push(&clone.target);
+            self.making.push(clone);
         }
         self.running += 1;
         Some(work)
     }
 
-    fn ended(&mut self, work: Work<'a>, result: Result<()>) {
+    fn next_clone(&mut self) -> Option<&'a CloneOf> {
+        let index = self.to_make.iter().position(|clone| {
+            clone
+                .target
+                .parent()
+                .is_none_or(|parent| self.to_come().all(|other| other.target != parent))
+        })?;
+        Some(self.to_make.remove(index))
+    }
+
+    fn next_set(&mut self) -> Option<Work<'a>> {
+        let first = *self.to_set.first()?;
+        if self.to_come().any(|clone| clone.is_set_later(self.clones)) {
+            return None;
+        }
+        let alike = |clone: &&CloneOf| clone.settings == first.settings;
+        let together: Vec<&CloneOf> = (self.to_set.iter().copied())
+            .filter(alike)
+            .take(SET_TOGETHER)
+            .collect();
+        self.to_set.retain(|clone| !together.contains(clone));
+        Some(Work::Set(together))
+    }
+
+    /// The clones that are not there yet.
+    fn to_come(&self) -> impl Iterator<Item = &'a CloneOf> {
+        self.to_make.iter().chain(&self.making).copied()
+    }
+
+    fn ended(&mut self, work: &Work<'a>, result: Result<()>) {
         self.running -= 1;
         if let Work::Make(clone) = work {
-            self.making.retain(|target| **target != clone.target);
-            if result.is_ok() && self.failure.is_none() && self.later.contains(&&clone.target) {
-                self.waiting.push(Work::Set(clone));
+            self.making.retain(|other| other != clone);
+            if clone.is_set_later(self.clones) {
+                self.to_set.push(clone);
             }
         }
         if let Err(error) = result {
-            // Nobody begins anything else; the first failure is told.
-            self.waiting.clear();
             self.failure.get_or_insert(error);
+        }
+        if self.failure.is_some() {
+            // Nobody begins anything else; the first failure is told.
+            self.to_make.clear();
+            self.to_set.clear();
         }
     }
 }
 
 /// Makes the clones, each as soon as its parent is there.
 pub(super) fn make(engine: &Cli, clones: &[CloneOf]) -> Result<()> {
-    // Where none of them costs a process, what is set in a process of its own costs no more
-    // than what is set with the clone, and no clone waits for it.
-    let queue = Mutex::new(Queue::of(clones, engine.clones_itself()));
+    let queue = Mutex::new(Queue::of(clones));
     let changed = Condvar::new();
     let work = || {
         let mut mine = locked(&queue);
         loop {
             if let Some(work) = mine.next() {
-                let result = match work {
-                    Work::Make(clone) => {
-                        let settings = mine.settings(clone);
-                        drop(mine);
-                        engine.clone_one(clone, settings)
-                    }
-                    Work::Set(clone) => {
-                        drop(mine);
-                        engine.set(&clone.target, &clone.settings)
+                drop(mine);
+                let result = match &work {
+                    Work::Make(clone) if clone.is_set_later(clones) => engine.clone_one(clone, &[]),
+                    Work::Make(clone) => engine.clone_one(clone, &clone.settings),
+                    Work::Set(together) => {
+                        let targets: Vec<&DatasetName> =
+                            together.iter().map(|clone| &clone.target).collect();
+                        let settings = together.first().map(|clone| clone.settings.as_slice());
+                        engine.set_all(&targets, settings.unwrap_or_default())
                     }
                 };
                 mine = locked(&queue);
-                mine.ended(work, result);
+                mine.ended(&work, result);
                 changed.notify_all();
             } else if mine.running == 0 {
                 return;
@@ -145,74 +161,81 @@ mod tests {
         }
     }
 
-    fn named(work: Option<Work<'_>>) -> Option<String> {
-        work.map(|work| match work {
+    fn next(queue: &mut Queue<'_>) -> Option<String> {
+        queue.next().map(|work| match work {
             Work::Make(clone) => format!("make {}", clone.target),
-            Work::Set(clone) => format!("set {}", clone.target),
+            Work::Set(together) => {
+                let targets = together.iter().map(|clone| clone.target.as_str());
+                format!("set {}", targets.collect::<Vec<_>>().join(" "))
+            }
         })
+    }
+
+    fn full() -> Result<()> {
+        Err(Error::new(ErrorKind::NoSpace, "clone", "full"))
     }
 
     #[test]
     fn a_child_waits_for_its_parent_alone_and_nothing_begins_after_a_failure() {
         let clones: Vec<CloneOf> = ["p/b", "p/b/x", "p/b/y", "p/b/x/z"].map(clone).into();
-        let mut queue = Queue::of(&clones, false);
-        let next = |queue: &mut Queue<'_>| named(queue.next());
+        let mut queue = Queue::of(&clones);
         assert_eq!(next(&mut queue).as_deref(), Some("make p/b"));
         assert_eq!(next(&mut queue), None);
-        queue.ended(Work::Make(&clones[0]), Ok(()));
+        queue.ended(&Work::Make(&clones[0]), Ok(()));
         assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x"));
         assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y"));
         assert_eq!(next(&mut queue), None);
         // The other one of its parent's level still runs.
-        queue.ended(Work::Make(&clones[1]), Ok(()));
-        let failure = Error::new(ErrorKind::NoSpace, "clone", "full");
-        queue.ended(Work::Make(&clones[2]), Err(failure));
+        queue.ended(&Work::Make(&clones[1]), Ok(()));
+        queue.ended(&Work::Make(&clones[2]), full());
         assert_eq!(next(&mut queue), None);
         assert!(queue.failure.is_some());
     }
 
     #[test]
     fn what_has_clones_below_it_gets_its_settings_beside_them() {
-        let mut clones: Vec<CloneOf> = ["p/b", "p/b/x", "p/b/x/z", "p/b/y", "p/b/y/z"]
-            .map(clone)
-            .into();
-        let setting = |name: &str| vec![(name.to_owned(), "value".to_owned())];
-        for (index, name) in [(1, "canmount"), (2, "canmount"), (3, "mountpoint")] {
-            clones[index].settings = setting(name);
-        }
-        let mut queue = Queue::of(&clones, false);
-        let next = |queue: &mut Queue<'_>| named(queue.next());
-        queue.next();
-        queue.ended(Work::Make(&clones[0]), Ok(()));
-        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x"));
-        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y"));
-        queue.ended(Work::Make(&clones[1]), Ok(()));
-        queue.ended(Work::Make(&clones[3]), Ok(()));
-        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x/z"));
-        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y/z"));
-        assert_eq!(next(&mut queue).as_deref(), Some("set p/b/x"));
-        assert_eq!(next(&mut queue), None);
-        // One that ends after another one's failure gets none.
-        let failure = Error::new(ErrorKind::NoSpace, "clone", "full");
-        let mut queue = Queue::of(&clones, false);
-        queue.next();
-        queue.ended(Work::Make(&clones[0]), Ok(()));
-        queue.next();
-        queue.next();
-        queue.ended(Work::Make(&clones[3]), Err(failure));
-        queue.ended(Work::Make(&clones[1]), Ok(()));
-        assert_eq!(next(&mut queue), None);
-    }
-
-    #[test]
-    fn where_all_get_theirs_later_only_mountpoints_come_with_the_clone() {
-        let mut clones: Vec<CloneOf> = ["p/b/x", "p/b/y", "p/b/z"].map(clone).into();
-        for (clone, name) in clones.iter_mut().zip(["mountpoint", "canmount"]) {
+        let mut clones: Vec<CloneOf> = [
+            "p/b", "p/b/v", "p/b/v/z", "p/b/w", "p/b/w/z", "p/b/x", "p/b/x/z", "p/b/y", "p/b/y/z",
+        ]
+        .map(clone)
+        .into();
+        for (clone, name) in clones.iter_mut().skip(1).step_by(2).zip([
+            "canmount",
+            "canmount",
+            "canmount",
+            "mountpoint",
+        ]) {
             clone.settings = vec![(name.to_owned(), "value".to_owned())];
         }
-        let queue = Queue::of(&clones, true);
-        assert_eq!(queue.settings(&clones[0]), clones[0].settings);
-        assert_eq!(queue.later, [&clones[1].target]);
-        assert_eq!(queue.settings(&clones[1]), []);
+        let mut queue = Queue::of(&clones);
+        queue.next();
+        queue.ended(&Work::Make(&clones[0]), Ok(()));
+        for made in ["v", "w", "x", "y"] {
+            assert_eq!(next(&mut queue), Some(format!("make p/b/{made}")));
+        }
+        for index in [1, 3] {
+            queue.ended(&Work::Make(&clones[index]), Ok(()));
+        }
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/v/z"));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/w/z"));
+        // The third is on its way; the fourth has its settings when it is there.
+        assert_eq!(next(&mut queue), None);
+        queue.ended(&Work::Make(&clones[5]), Ok(()));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x/z"));
+        assert_eq!(next(&mut queue).as_deref(), Some("set p/b/v p/b/w"));
+        assert_eq!(next(&mut queue).as_deref(), Some("set p/b/x"));
+        assert_eq!(next(&mut queue), None);
+        queue.ended(&Work::Make(&clones[7]), Ok(()));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y/z"));
+        assert_eq!(next(&mut queue), None);
+        // One that ends after another one's failure gets none.
+        let mut queue = Queue::of(&clones);
+        queue.next();
+        queue.ended(&Work::Make(&clones[0]), Ok(()));
+        queue.next();
+        queue.next();
+        queue.ended(&Work::Make(&clones[3]), full());
+        queue.ended(&Work::Make(&clones[1]), Ok(()));
+        assert_eq!(next(&mut queue), None);
     }
 }

@@ -41,9 +41,9 @@ pub struct Cli {
     settable: OnceLock<Vec<String>>,
     /// Columns of `zfs list` that this release does not know.
     lacking: OnceLock<Vec<&'static str>>,
-    /// This process itself sends streams and makes clones.
+    /// Streams are sent by this process.
     #[cfg(feature = "libzetta")]
-    uses_library: bool,
+    sends_itself: bool,
 }
 
 impl Cli {
@@ -77,23 +77,23 @@ impl Cli {
             settable: OnceLock::new(),
             lacking: OnceLock::new(),
             #[cfg(feature = "libzetta")]
-            uses_library: false,
+            sends_itself: false,
         }
     }
 
-    /// The same engine, which sends its streams and makes its clones through libzfs_core
-    /// instead of by `zfs send` and `zfs clone`.
+    /// The same engine, sending its streams through libzfs_core instead of by
+    /// `zfs send`.
     #[cfg(feature = "libzetta")]
     #[must_use]
-    pub fn using_library(mut self) -> Self {
-        self.uses_library = true;
+    pub fn sending_itself(mut self) -> Self {
+        self.sends_itself = true;
         self
     }
 
-    /// What it sends and clones with, if not with `zfs`.
+    /// What it sends with, if not with `zfs send`.
     #[cfg(feature = "libzetta")]
     fn library(&self) -> Option<Library> {
-        self.uses_library.then(Library::open).flatten()
+        self.sends_itself.then(Library::open).flatten()
     }
 
     fn run(
@@ -152,23 +152,23 @@ impl Cli {
         text(attempted, finished.stdout)
     }
 
-    /// Whether clones without settings cost no process.
-    fn clones_itself(&self) -> bool {
-        #[cfg(feature = "libzetta")]
-        return self.uses_library;
-        #[cfg(not(feature = "libzetta"))]
-        false
+    /// Sets the same of each dataset, one after the other.
+    fn set_all(&self, datasets: &[&DatasetName], settings: &[Setting]) -> Result<()> {
+        // Without `-u`, which 2.1 lacks: this program sets properties that could
+        // mount something only on datasets with canmount=noauto, unmounted.
+        let mut arguments = words(&["set"]);
+        let assignments = settings
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"));
+        arguments.extend(assignments);
+        arguments.extend(datasets.iter().map(ToString::to_string));
+        let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
+        let datasets: Vec<&str> = datasets.iter().map(|dataset| dataset.as_str()).collect();
+        let attempted = format!("set {} of {}", names.join(", "), datasets.join(", "));
+        self.zfs(&attempted, &arguments).map(drop)
     }
 
     fn clone_one(&self, clone: &CloneOf, settings: &[Setting]) -> Result<()> {
-        #[cfg(feature = "libzetta")]
-        if settings.is_empty()
-            && let Some(library) = self.library()
-            && library.clone(clone).is_ok()
-        {
-            return Ok(());
-        }
-        // Where the library could not, this says why.
         let mut arguments = words(&["clone"]);
         arguments.extend(options(settings));
         arguments.push(clone.snapshot.to_string());
@@ -215,8 +215,8 @@ fn said(attempted: &str, finished: &Finished) -> Error {
 impl Zfs for Cli {
     fn label(&self) -> String {
         #[cfg(feature = "libzetta")]
-        if self.uses_library {
-            return "OpenZFS, cloning and sending through libzfs_core".to_owned();
+        if self.sends_itself {
+            return "OpenZFS, sending through libzfs_core".to_owned();
         }
         "OpenZFS".to_owned()
     }
@@ -243,10 +243,6 @@ impl Zfs for Cli {
 
     fn properties(&self, root: &DatasetName) -> Result<BTreeMap<DatasetName, Vec<Property>>> {
         self.all_properties(root)
-    }
-
-    fn prepare_properties(&self) {
-        let _ = self.settable();
     }
 
     fn effective(
@@ -320,21 +316,7 @@ impl Zfs for Cli {
     }
 
     fn set(&self, dataset: &DatasetName, settings: &[Setting]) -> Result<()> {
-        // Without `-u`, which 2.1 lacks: this program sets properties that could
-        // mount something only on datasets with canmount=noauto, unmounted.
-        let mut arguments = words(&["set"]);
-        arguments.extend(
-            settings
-                .iter()
-                .map(|(name, value)| format!("{name}={value}")),
-        );
-        arguments.push(dataset.to_string());
-        let names: Vec<&str> = settings.iter().map(|(name, _)| name.as_str()).collect();
-        self.zfs(
-            &format!("set {} of {dataset}", names.join(", ")),
-            &arguments,
-        )
-        .map(drop)
+        self.set_all(&[dataset], settings)
     }
 
     fn rename(&self, from: &DatasetName, to: &DatasetName) -> Result<()> {

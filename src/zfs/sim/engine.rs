@@ -83,7 +83,7 @@ impl Zfs for Sim {
     fn clone_all(&self, clones: &[CloneOf]) -> Result<()> {
         let mut later = Vec::new();
         for clone in clones {
-            let is_set_later = clone.can_be_set_later() && clone.is_parent(clones);
+            let is_set_later = clone.is_set_later(clones);
             self.clone_one(clone, is_set_later).map_err(|refusal| {
                 refusal.attempting(format!("clone {} as {}", clone.snapshot, clone.target))
             })?;
