@@ -58,7 +58,8 @@ fn zfs(arguments: &[&str]) -> String {
 struct Bench {
     program: PathBuf,
     directory: tempfile::TempDir,
-    delayed: bool,
+    /// How long a write takes on its disk beyond what it takes, milliseconds.
+    delay: Option<u32>,
 }
 
 const POOL: &str = "bench";
@@ -123,26 +124,29 @@ fn row(what: &str, plain: &Side, own: &Side, children: usize, target: f64) {
     );
 }
 
-/// How long a write takes on the slower disk, milliseconds.
+/// How long a write takes on a slower disk, milliseconds.
 ///
 /// Emulation makes the processor ten to twenty times slower and the disk not at
 /// all; a disk this slow is to the emulated processor about what an SSD that
 /// takes a millisecond is to a real one.
-const DELAY: &str = "10";
+const SSD: u32 = 10;
+
+/// The same of a disk that takes five milliseconds, as one that turns does.
+const TURNING: u32 = 50;
 
 impl Bench {
-    fn new(delayed: bool) -> Self {
+    fn new(delay: Option<u32>) -> Self {
         let bench = Self {
             program: std::env::var_os("BEADM_RS_BIN")
                 .map(PathBuf::from)
                 .expect("BEADM_RS_BIN names the program; run tests/lab/run bench"),
             directory: tempfile::tempdir().expect("a temporary directory"),
-            delayed,
+            delay,
         };
         let mut disk = SPARE_DISK.to_owned();
-        if delayed {
+        if let Some(milliseconds) = delay {
             let sectors = sh("blockdev", &["--getsz", SPARE_DISK]);
-            let table = format!("0 {sectors} delay {disk} 0 0 {disk} 0 {DELAY}");
+            let table = format!("0 {sectors} delay {disk} 0 0 {disk} 0 {milliseconds}");
             sh("modprobe", &["dm-delay"]);
             sh("dmsetup", &["create", SLOW, "--table", &table]);
             disk = format!("/dev/mapper/{SLOW}");
@@ -684,7 +688,7 @@ impl Drop for Bench {
             ("/usr/sbin/zpool", ["destroy", "-f", POOL]),
             ("dmsetup", ["remove", "--retry", SLOW]),
         ] {
-            if self.delayed || program != "dmsetup" {
+            if self.delay.is_some() || program != "dmsetup" {
                 let _ = Command::new(program).args(arguments).output();
             }
         }
@@ -717,22 +721,30 @@ fn header(what: &str, [left, right]: [&str; 2]) {
 }
 
 fn main() {
-    for (delayed, disk) in [
-        (false, "a disk without latency".to_owned()),
-        (true, format!("a disk whose writes take {DELAY} ms")),
-    ] {
-        let bench = Bench::new(delayed);
+    let mut delays = vec![None, Some(SSD)];
+    if long() {
+        delays.push(Some(TURNING));
+    }
+    for delay in delays {
+        let disk = match delay {
+            None => "a disk without latency".to_owned(),
+            Some(milliseconds) => format!("a disk whose writes take {milliseconds} ms"),
+        };
+        let bench = Bench::new(delay);
         header(&disk, ["plain", "beadm-rs"]);
         // Without latency it is the processor alone that is measured, which emulation makes ten
         // to twenty times slower: how it looks then is for who asks.
-        if delayed || long() {
+        if delay.is_some() || long() {
             bench.create(7, 0.8);
+        }
+        // Where a transaction group takes a second, the others would take minutes.
+        if delay == Some(SSD) || (delay.is_none() && long()) {
             bench.create(27, 0.5);
             bench.activate();
         }
         // What costs no transaction group, or has a target it is far from missing,
         // is not worth the minutes it takes on the slower disk.
-        if !delayed {
+        if delay.is_none() {
             bench.preflight();
             if long() {
                 bench.synchronize();
