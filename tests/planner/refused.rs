@@ -448,3 +448,49 @@ fn a_namesake_that_is_mounted_elsewhere_is_no_boot() {
         assert!(!text.contains("bpool"), "{text}");
     }
 }
+
+#[test]
+fn a_boot_with_datasets_below_it_has_no_mountpoint_until_they_have_their_settings() {
+    let steps = |child: Option<&str>, mountpoint: &str| -> Vec<String> {
+        let mut made = with_boot(Mountpoint::Path("/boot".into()));
+        let boot = dataset("bpool/BOOT/old");
+        made.survey.mounts.push(Mount {
+            dataset: boot.clone(),
+            directory: "/boot".into(),
+            namespace: Namespace::Own,
+        });
+        let property = beadm_rs::zfs::Property {
+            name: "mountpoint".to_owned(),
+            source: beadm_rs::zfs::Source::Local,
+            value: mountpoint.to_owned(),
+        };
+        made.on("bpool/BOOT/old").mountpoint = mountpoint.parse().unwrap();
+        made.survey.properties.insert(boot, vec![property]);
+        if let Some(child) = child {
+            made.dataset(child);
+        }
+        let plan = created(&made, "old").unwrap();
+        let clones = settings(&plan, "bpool/BOOT/made").into_iter();
+        let steps = plan.steps.iter().filter(|step| step.name == "settle-boot");
+        clones
+            .chain(steps.map(|step| step.action.to_string()))
+            .collect()
+    };
+    let child = Some("bpool/BOOT/old/grub");
+    assert_eq!(
+        steps(child, "/boot"),
+        [
+            "canmount=noauto",
+            "mountpoint=none",
+            "set mountpoint=/boot on bpool/BOOT/made"
+        ]
+    );
+    assert_eq!(
+        steps(None, "/boot"),
+        ["canmount=noauto", "mountpoint=/boot"]
+    );
+    assert_eq!(
+        steps(child, "legacy"),
+        ["canmount=noauto", "mountpoint=legacy"]
+    );
+}

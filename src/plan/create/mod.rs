@@ -404,6 +404,11 @@ fn clone(
             }]));
     }
     let mut last = Vec::new();
+    let mut boots = Vec::new();
+    let is_parent = |target: &DatasetName| {
+        let mut others = pieces.iter().map(|piece| &piece.target);
+        others.any(|other| other != target && other.is_within(target))
+    };
     let clones: Vec<CloneOf> = pieces
         .iter()
         .map(|piece| {
@@ -413,6 +418,10 @@ fn clone(
                     replace(&mut settings, name, value);
                 }
                 last = set_last(survey, &mut settings, &mountpoint_of(survey, source.root));
+            } else if roots.iter().any(|(_, root)| *root == piece.target)
+                && is_parent(&piece.target)
+            {
+                boots.extend(hidden(&piece.target, &mut settings));
             }
             CloneOf {
                 snapshot: piece.snapshot.clone(),
@@ -430,6 +439,7 @@ fn clone(
     };
     plan.steps
         .push(Step::new("clone", Action::Clone { clones, names }).undone_by(undo));
+    plan.steps.extend(boots);
     commit(survey, &mut plan, &new, last);
     plan.outcome = format!(
         "{} is a clone of {}{}",
@@ -465,6 +475,21 @@ fn set_last(survey: &Survey, settings: &mut Vec<Setting>, mountpoint: &str) -> V
         replace(settings, "mountpoint", "none");
     }
     last
+}
+
+/// Hides a `/boot` with datasets below it until they are there with their settings: the step
+/// that ends that. They have `canmount=on` for a transaction group, and could be mounted over
+/// those of the running environment if the power failed then.
+fn hidden(boot: &DatasetName, settings: &mut Vec<Setting>) -> Option<Step> {
+    let own = settings
+        .iter_mut()
+        .find(|(name, value)| name == "mountpoint" && value.starts_with('/'))?;
+    let mountpoint = std::mem::replace(&mut own.1, Mountpoint::None.to_string());
+    let set = Action::Set {
+        dataset: boot.clone(),
+        settings: vec![("mountpoint".to_owned(), mountpoint)],
+    };
+    Some(Step::new("settle-boot", set))
 }
 
 /// Children first; a clone is this operation's by the snapshot it comes from.
