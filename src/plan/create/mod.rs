@@ -480,7 +480,7 @@ fn set_last(survey: &Survey, settings: &mut Vec<Setting>, mountpoint: &str) -> V
 /// Hides a `/boot` with datasets below it until they are there with their settings: the step
 /// that ends that. They have `canmount=on` for a transaction group, and could be mounted over
 /// those of the running environment if the power failed then.
-fn hidden(boot: &DatasetName, settings: &mut Vec<Setting>) -> Option<Step> {
+fn hidden(boot: &DatasetName, settings: &mut [Setting]) -> Option<Step> {
     let own = settings
         .iter_mut()
         .find(|(name, value)| name == "mountpoint" && value.starts_with('/'))?;
