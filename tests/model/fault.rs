@@ -10,8 +10,8 @@ use beadm_rs::os::inside::{Ended, Inside, NotRun, Program, Surroundings};
 use beadm_rs::os::{self, FileWork, Files, Lock, LockKind, Mount, MountRequest, Object, Platform};
 use beadm_rs::zfs::sim::Sim;
 use beadm_rs::zfs::{
-    CloneOf, Dataset, DatasetName, Error, ErrorKind, Giving, Incoming, Meter, Outgoing, Pool,
-    PoolName, Property, Result, Setting, SnapshotName, SyncOp, Taking, Transfer, Zfs,
+    CloneOf, Dataset, DatasetName, Error, ErrorKind, Giving, Incoming, Meter, Mountpoint, Outgoing,
+    Pool, PoolName, Property, Result, Setting, SnapshotName, SyncOp, Taking, Transfer, Zfs,
 };
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -194,9 +194,14 @@ impl Platform for Faulty {
         writable: bool,
         work: &mut FileWork<'_>,
     ) -> os::Result<()> {
-        // What is only looked at may be looked at while something is changed: to count it
-        // would make the same history come out differently.
-        if !writable {
+        // A clone is looked into while others are made: to count that would make the same
+        // history come out differently.
+        let is_being_made = |found: Vec<Dataset>| {
+            let mut found = found.iter();
+            found.any(|found| found.name == *dataset && found.mountpoint == Mountpoint::None)
+        };
+        let roots = std::slice::from_ref(dataset);
+        if !writable && self.sim.tree(roots, false).is_ok_and(is_being_made) {
             return self.sim.with_files(dataset, writable, work);
         }
         self.or_os("work with files", || {

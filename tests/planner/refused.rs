@@ -479,11 +479,7 @@ fn a_boot_with_datasets_below_it_has_no_mountpoint_until_they_have_their_setting
     let child = Some("bpool/BOOT/old/grub");
     assert_eq!(
         steps(child, "/boot"),
-        [
-            "canmount=noauto",
-            "mountpoint=none",
-            "set mountpoint=/boot on bpool/BOOT/made"
-        ]
+        ["set mountpoint=/boot canmount=noauto on bpool/BOOT/made"]
     );
     assert_eq!(
         steps(None, "/boot"),

@@ -6,6 +6,7 @@
 use crate::disks::Saved;
 use crate::machine::Machine;
 use crate::picture::{Picture, assert_same, differences, normalised};
+use crate::ran::sh;
 use crate::ran::{Ran, long};
 
 /// A step where the program can be stopped.
@@ -249,7 +250,11 @@ fn a_create_stopped_anywhere_is_taken_back_or_complete() {
 #[test]
 #[ignore = "needs real ZFS: tests/lab/run"]
 fn a_create_with_boot_stopped_anywhere_is_taken_back_or_complete() {
-    Trial::new(machine(true), &["create", "-e", "old", "new"]).run();
+    let machine = machine(true);
+    // Its place is set in a step of its own, since it has something below it.
+    let below = format!("{}/BOOT/old/grub", machine.boot_pool.as_ref().unwrap());
+    sh("zfs", &["create", "-u", "-o", "canmount=noauto", &below]);
+    Trial::new(machine, &["create", "-e", "old", "new"]).run();
 }
 
 #[test]

@@ -405,9 +405,15 @@ fn clone(
     }
     let mut last = Vec::new();
     let mut boots = Vec::new();
-    let is_parent = |target: &DatasetName| {
-        let mut others = pieces.iter().map(|piece| &piece.target);
-        others.any(|other| other != target && other.is_within(target))
+    // A `/boot` with datasets below it has no mountpoint until these have their settings: they
+    // have `canmount=on` for a transaction group, and could be mounted over those of the
+    // running environment if the power failed then.
+    let hidden_at = |piece: &Piece<'_>, settings: &[Setting]| {
+        let is_root = roots.iter().any(|(_, root)| *root == piece.target);
+        let has_more = |other: &Piece<'_>| other.target.parent().as_ref() == Some(&piece.target);
+        let path = |(name, value): &&Setting| name == "mountpoint" && value.starts_with('/');
+        (settings.iter().find(path).map(|(_, value)| value.clone()))
+            .filter(|_| is_root && pieces.iter().any(has_more))
     };
     let clones: Vec<CloneOf> = pieces
         .iter()
@@ -417,11 +423,12 @@ fn clone(
                 for (name, value) in &asked {
                     replace(&mut settings, name, value);
                 }
-                last = set_last(survey, &mut settings, &mountpoint_of(survey, source.root));
-            } else if roots.iter().any(|(_, root)| *root == piece.target)
-                && is_parent(&piece.target)
-            {
-                boots.extend(hidden(&piece.target, &mut settings));
+                let mountpoint = mountpoint_of(survey, source.root);
+                last = set_last(survey, &new, &mut settings, &mountpoint);
+            } else if let Some(mountpoint) = hidden_at(piece, &settings) {
+                let settings = set_last(survey, &piece.target, &mut settings, &mountpoint);
+                let dataset = piece.target.clone();
+                boots.push(Step::new("settle-boot", Action::Set { dataset, settings }));
             }
             CloneOf {
                 snapshot: piece.snapshot.clone(),
@@ -455,17 +462,22 @@ fn clone(
     Ok(plan)
 }
 
-/// What of a root's settings waits for the commit; the others stay.
+/// What of a root's settings waits until what is below it is there; the others stay.
 ///
 /// All of them where that can be, since ZFS sets those of a clone in a transaction group
-/// of its own (`zfs_ioc_clone`): below a beroot with `mountpoint=none`, which the clone
+/// of its own (`zfs_ioc_clone`): below a dataset with `mountpoint=none`, which the clone
 /// inherits meanwhile, and where all can be set in one group (`zfs_set_prop_nvlist`:
 /// quotas, for one, cannot).
-fn set_last(survey: &Survey, settings: &mut Vec<Setting>, mountpoint: &str) -> Vec<Setting> {
-    let bare = survey
-        .datasets
-        .get(&survey.beroot)
-        .is_some_and(|beroot| beroot.mountpoint == Mountpoint::None);
+fn set_last(
+    survey: &Survey,
+    root: &DatasetName,
+    settings: &mut Vec<Setting>,
+    mountpoint: &str,
+) -> Vec<Setting> {
+    let bare = root
+        .parent()
+        .and_then(|parent| survey.datasets.get(&parent))
+        .is_some_and(|parent| parent.mountpoint == Mountpoint::None);
     let at_once = |name: &str| matches!(name, "canmount" | "mountpoint") || name.contains(':');
     let mut last = vec![("mountpoint".to_owned(), mountpoint.to_owned())];
     if bare && settings.iter().all(|(name, _)| at_once(name)) {
@@ -475,21 +487,6 @@ fn set_last(survey: &Survey, settings: &mut Vec<Setting>, mountpoint: &str) -> V
         replace(settings, "mountpoint", "none");
     }
     last
-}
-
-/// Hides a `/boot` with datasets below it until they are there with their settings: the step
-/// that ends that. They have `canmount=on` for a transaction group, and could be mounted over
-/// those of the running environment if the power failed then.
-fn hidden(boot: &DatasetName, settings: &mut [Setting]) -> Option<Step> {
-    let own = settings
-        .iter_mut()
-        .find(|(name, value)| name == "mountpoint" && value.starts_with('/'))?;
-    let mountpoint = std::mem::replace(&mut own.1, Mountpoint::None.to_string());
-    let set = Action::Set {
-        dataset: boot.clone(),
-        settings: vec![("mountpoint".to_owned(), mountpoint)],
-    };
-    Some(Step::new("settle-boot", set))
 }
 
 /// Children first; a clone is this operation's by the snapshot it comes from.
