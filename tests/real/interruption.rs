@@ -6,8 +6,7 @@
 use crate::disks::Saved;
 use crate::machine::Machine;
 use crate::picture::{Picture, assert_same, differences, normalised};
-use crate::ran::sh;
-use crate::ran::{Ran, long};
+use crate::ran::{Ran, long, sh};
 
 /// A step where the program can be stopped.
 pub struct Place {
