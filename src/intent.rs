@@ -1,6 +1,7 @@
 //! What an operation leaves in the pool while it runs, so that whoever comes
 //! after a power cut or a kill knows what was meant: `org.beadm-rs:op` on the
-//! beroot, set with the first change and cleared with the last.
+//! beroot, set with the first change and cleared with the last; that of `create`
+//! moves to the new root, where the commit clears it.
 //!
 //! Names and ids only: ZFS takes 8 KiB (`ZAP_MAXVALUELEN`).
 

@@ -1,8 +1,5 @@
 //! What made an environment, where this program did it unasked or in the course
-//! of more: the mark `op` on its root, set before it becomes an environment.
-//!
-//! Snapshots have the same mark, with `create` (`crate::plan::create`); the
-//! beroot has the record of what is under way (`crate::intent`).
+//! of more: a mark on its root, set before it becomes an environment.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +11,7 @@ use crate::intent::OpId;
 use crate::marker;
 
 /// The mark's key.
-pub const KEY: &str = "op";
+pub const KEY: &str = "made";
 
 /// What made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +100,6 @@ mod tests {
             };
             assert_eq!(made.to_string().parse(), Ok(made));
         }
-        // Those of snapshots and of the beroot among them.
         for other in [
             "",
             "0000000000000abc create",

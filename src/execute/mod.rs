@@ -326,15 +326,22 @@ impl Meter for Flow<'_> {
 }
 
 /// Makes the clones. Whether the root's files have names to be written is looked at while
-/// the others are made.
-fn clone(host: &Host, clones: &[CloneOf], names: &Names) -> Result<(), Cause> {
+/// the others are made, and the operations run then.
+fn clone(
+    host: &Host,
+    clones: &[CloneOf],
+    operations: &[SyncOp],
+    names: &Names,
+) -> Result<(), Cause> {
     let Some((root, others)) = clones.split_first() else {
         return Ok(());
     };
     host.zfs.clone_all(std::slice::from_ref(root))?;
     let (made, are_due) = std::thread::scope(|scope| {
         let looking = scope.spawn(|| rewrite::are_due(host, &root.target, names));
-        (host.zfs.clone_all(others), looking.join())
+        let pool = root.target.pool();
+        let made = host.zfs.clone_beside(others, &pool, operations);
+        (made, looking.join())
     });
     made?;
     // Where it could not be looked at, the writing tells why.
@@ -351,7 +358,11 @@ fn act(host: &Host, action: &Action, flow: &Flow<'_>, freight: &mut Freight) -> 
     } = *flow;
     match action {
         Action::Transact { pool, operations } => host.zfs.transact(pool, operations)?,
-        Action::Clone { clones, names } => clone(host, clones, names)?,
+        Action::Clone {
+            clones,
+            operations,
+            names,
+        } => clone(host, clones, operations, names)?,
         Action::CreateDataset { dataset, settings } => host.zfs.create(dataset, settings)?,
         Action::Set { dataset, settings } => host.zfs.set(dataset, settings)?,
         Action::SetBootfs { pool, dataset } => host.zfs.set_bootfs(pool, dataset.as_ref())?,

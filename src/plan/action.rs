@@ -28,10 +28,13 @@ pub enum Action {
         operations: Vec<SyncOp>,
     },
     /// Clones of an environment, parents before children, several at once where they can
-    /// be, and dataset names inside the files of the first, their root.
+    /// be; dataset names inside the files of the first, their root; and what is recorded
+    /// there.
     Clone {
         /// The clones.
         clones: Vec<CloneOf>,
+        /// Operations that need the root alone, in a transaction group of their own.
+        operations: Vec<SyncOp>,
         /// Which names.
         #[serde(flatten)]
         names: Names,
@@ -234,7 +237,11 @@ impl fmt::Display for Action {
                     summary(operations)
                 )
             }
-            Self::Clone { clones, names } => {
+            Self::Clone {
+                clones,
+                operations,
+                names,
+            } => {
                 let written = written(names);
                 match clones.as_slice() {
                     [only] => write!(f, "clone {} as {}", only.snapshot, only.target)?,
@@ -246,7 +253,11 @@ impl fmt::Display for Action {
                     )?,
                     [] => f.write_str("clone nothing")?,
                 }
-                write!(f, "; in its fstab and zfs-list.cache, write {written}")
+                write!(f, "; in its fstab and zfs-list.cache, write {written}")?;
+                match summary(operations) {
+                    none if none.is_empty() => Ok(()),
+                    summary => write!(f, "; {summary}"),
+                }
             }
             Self::CreateDataset { dataset, .. } => write!(f, "create {dataset}"),
             Self::Set { dataset, settings } => {

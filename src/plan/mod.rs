@@ -52,7 +52,8 @@ use conditions::{
     not_elsewhere, pools_of, rewritable, unlocked,
 };
 use record::{
-    close, fits, intent_clear, intent_mark, loader_record, marked_snapshots, without_marked,
+    close, fits, intent_clear, intent_clear_on, intent_mark, intent_mark_on, loader_record,
+    marked_snapshots, without_marked,
 };
 
 /// One step of a plan.

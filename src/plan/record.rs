@@ -4,10 +4,19 @@ use super::{Action, Plan, Refusal, Step};
 use crate::boot::Loader;
 use crate::intent::{Intent, Undertaking, VERSION};
 use crate::survey::{LOADER, Survey};
-use crate::zfs::{Guard, PoolName, SnapshotName, SyncOp};
+use crate::zfs::{DatasetName, Guard, PoolName, SnapshotName, SyncOp};
 
 /// The marker on the beroot that says what is going on.
 pub(super) fn intent_mark(survey: &Survey, undertaking: Undertaking) -> (SyncOp, usize) {
+    intent_mark_on(&survey.beroot, survey, undertaking)
+}
+
+/// The same where it is handed over to.
+pub(super) fn intent_mark_on(
+    dataset: &DatasetName,
+    survey: &Survey,
+    undertaking: Undertaking,
+) -> (SyncOp, usize) {
     let text = Intent {
         v: VERSION,
         id: survey.id,
@@ -18,7 +27,7 @@ pub(super) fn intent_mark(survey: &Survey, undertaking: Undertaking) -> (SyncOp,
     // The guid and a space stand before it.
     let bytes = text.len() + 21;
     let mark = SyncOp::Mark {
-        object: survey.beroot.to_string(),
+        object: dataset.to_string(),
         key: "op".to_owned(),
         text,
     };
@@ -27,8 +36,13 @@ pub(super) fn intent_mark(survey: &Survey, undertaking: Undertaking) -> (SyncOp,
 
 /// The end of the marker on the beroot.
 pub(super) fn intent_clear(survey: &Survey) -> SyncOp {
+    intent_clear_on(&survey.beroot)
+}
+
+/// The end of the marker where it was handed over to.
+pub(super) fn intent_clear_on(dataset: &DatasetName) -> SyncOp {
     SyncOp::Unmark {
-        object: survey.beroot.to_string(),
+        object: dataset.to_string(),
         key: "op".to_owned(),
     }
 }

@@ -62,19 +62,15 @@ pub fn plan(survey: &Survey, request: &Request) -> Planned {
 /// The mark comes before the commit point: there is no instant at which the
 /// environment is there without it. Taking the clone back takes it, too.
 fn marked(mut plan: Plan, root: &DatasetName, made: &Made) -> Plan {
-    let commit = plan.steps.iter().position(|step| step.commit);
-    let step = Step::new(
-        "mark",
-        Action::Transact {
-            pool: root.pool(),
-            operations: vec![SyncOp::Mark {
+    for step in &mut plan.steps {
+        if let Action::Clone { operations, .. } = &mut step.action {
+            operations.push(SyncOp::Mark {
                 object: root.to_string(),
                 key: KEY.to_owned(),
                 text: made.to_string(),
-            }],
-        },
-    );
-    plan.steps.insert(commit.unwrap_or(plan.steps.len()), step);
+            });
+        }
+    }
     plan
 }
 

@@ -97,6 +97,8 @@ pub struct Survey {
     /// Where a directory was being moved into the shared dataset, or out of it: how
     /// far that came.
     pub moving: Option<Moving>,
+    /// The new root that the intent is recorded on instead of the beroot.
+    pub handed_over: Option<DatasetName>,
     /// What all environments share, where it was asked for and there is any.
     pub shared: Option<Shared>,
 }
@@ -271,11 +273,14 @@ impl Survey {
     /// The operation that began and did not end.
     #[must_use]
     pub fn intent(&self) -> Option<Found> {
-        self.beroot_mark("op")
-            .map(|text| match Intent::decode(text) {
-                Ok(intent) => Found::Intent(intent),
-                Err(why) => Found::Unreadable(why),
-            })
+        let text = self.beroot_mark("op").or_else(|| {
+            let new = self.datasets.get(self.handed_over.as_ref()?)?;
+            marker::read(&new.marks, "op", new.guid)
+        })?;
+        Some(match Intent::decode(text) {
+            Ok(intent) => Found::Intent(intent),
+            Err(why) => Found::Unreadable(why),
+        })
     }
 
     /// What an undertaking is about, by its name where it still has one.

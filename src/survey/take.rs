@@ -12,10 +12,13 @@ use crate::be::BeName;
 use crate::boot::command_line::is_of_copies;
 use crate::config::LoaderName;
 use crate::host::Host;
-use crate::intent::{OpId, Undertaking};
+use crate::intent::{Intent, OpId, Undertaking};
+use crate::marker;
 use crate::os::Mount;
 use crate::share;
-use crate::zfs::{Dataset, DatasetName, ErrorKind, PREFIX, Pool, Property, SnapshotName};
+use crate::zfs::{
+    Dataset, DatasetName, ErrorKind, Mountpoint, PREFIX, Pool, Property, SnapshotName,
+};
 
 /// The environments a change is about: what is looked at closely, so that a
 /// change costs the same however many others there are.
@@ -146,6 +149,12 @@ impl Start {
                 beroot.marks.insert(LOADER.to_owned(), noted.value.clone());
             }
         }
+        let beroot = datasets.get(&self.beroot);
+        let own = beroot.and_then(|beroot| marker::read(&beroot.marks, "op", beroot.guid));
+        let handed_over = datasets
+            .values()
+            .find(|dataset| own.is_none() && is_handed_over(dataset, &self.beroot))
+            .map(|dataset| dataset.name.clone());
         Ok(Survey {
             now: Utc::now(),
             id: OpId::random(),
@@ -166,6 +175,7 @@ impl Start {
             properties: BTreeMap::new(),
             altroot: host.altroot.clone(),
             moving: None,
+            handed_over,
             shared: None,
             boot_roots: self
                 .boots
@@ -177,6 +187,28 @@ impl Start {
         })
     }
 }
+
+/// Whether the intent to create it is recorded on a dataset. That counts as long as it is
+/// no environment, and for it and its `/boot` alone: whoever may set a property of an
+/// environment cannot have that taken away, or another one.
+fn is_handed_over(dataset: &Dataset, beroot: &DatasetName) -> bool {
+    if dataset.mountpoint != Mountpoint::None || dataset.name.parent().as_ref() != Some(beroot) {
+        return false;
+    }
+    let Some(text) = marker::read(&dataset.marks, "op", dataset.guid) else {
+        return false;
+    };
+    match Intent::decode(text).map(|intent| intent.undertaking) {
+        Ok(Undertaking::Create { roots, .. }) => {
+            roots.first() == Some(&dataset.name)
+                && roots.iter().all(|root| root.leaf() == dataset.name.leaf())
+        }
+        Ok(_) => false,
+        // It stops changes, as on the beroot.
+        Err(_) => true,
+    }
+}
+
 /// Whether a loader with entries of its own may be there although nothing of it is
 /// seen: its partition is not mounted, and without their modules the kernel reads
 /// neither that nor the firmware's variables. Only such a loader counts tries.

@@ -191,7 +191,7 @@ pub struct Snapshot {
 ///
 /// `description` stands last: it is the one whose value a person writes, and in
 /// a tab-separated listing the last column may hold anything.
-pub const SURVEYED: [&str; 10] = [
+pub const SURVEYED: [&str; 11] = [
     "op",
     "confirmed",
     "failback",
@@ -201,6 +201,7 @@ pub const SURVEYED: [&str; 10] = [
     "trial",
     "fell-back",
     "files",
+    "made",
     "description",
 ];
 
@@ -381,6 +382,21 @@ pub trait Zfs: Send + Sync {
     /// # Errors
     /// The first failure; others may have been made.
     fn clone_all(&self, clones: &[CloneOf]) -> Result<()>;
+
+    /// The same, and operations that wait for nothing of it ([`Zfs::transact`]): an
+    /// engine may run them while the clones are made.
+    ///
+    /// # Errors
+    /// The first failure; the others may have been made, and the operations run.
+    fn clone_beside(
+        &self,
+        clones: &[CloneOf],
+        pool: &PoolName,
+        operations: &[SyncOp],
+    ) -> Result<()> {
+        self.clone_all(clones)?;
+        self.transact(pool, operations)
+    }
 
     /// Makes an empty file system, not mounted.
     ///

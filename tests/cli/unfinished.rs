@@ -5,8 +5,8 @@ use std::sync::atomic::AtomicBool;
 use beadm_rs::boot::Bootfs;
 use beadm_rs::execute::{Quiet, execute};
 use beadm_rs::host::Host;
-use beadm_rs::plan::{activate, create};
-use beadm_rs::survey::{Around, Survey};
+use beadm_rs::plan::{activate, create, recover};
+use beadm_rs::survey::{Around, Scope, Survey};
 use beadm_rs::zfs::{DatasetName, SyncOp, Zfs as _};
 
 use super::machine::{Machine, dataset};
@@ -95,6 +95,66 @@ fn mark(machine: &Machine, dataset: &DatasetName, key: &str, text: &str) {
         text: text.to_owned(),
     };
     machine.sim.transact(&dataset.pool(), &[mark]).unwrap();
+}
+
+/// The intent to create that environment and others, as somebody else writes it.
+fn forged(roots: &str) -> String {
+    format!(
+        r#"{{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"create","roots":[{roots}],"from":["rpool/ROOT/debian","rpool/ROOT/debian"],"snapshot":"a","own":true,"mountpoint":"/elsewhere"}}"#
+    )
+}
+
+#[test]
+fn an_intent_counts_on_a_new_root_until_that_is_an_environment() {
+    let [one, two] = ["rpool/ROOT/one", "rpool/ROOT/two"].map(dataset);
+    Transcript::on(Machine::with_one_pool())
+        .then("create one stops before its commit.", |machine| {
+            create_stops(machine, "one", 7);
+        })
+        .run("list")
+        .run("recover -n")
+        .then("And its recovery before the new root is gone.", |machine| {
+            let host = Host::of_simulation(machine.sim.clone(), None);
+            let survey = Survey::take(&host, Scope::Change).unwrap();
+            let plan = recover::plan(&survey, &Bootfs).unwrap().unwrap();
+            machine.sim.fail_after(1);
+            execute(&host, &plan, &Quiet, &AtomicBool::new(false)).unwrap_err();
+            machine.sim.resume();
+        })
+        .run("recover -n")
+        .run("recover")
+        .run("list -s")
+        .run("snapshot debian@a")
+        .run("create -e debian@a two")
+        .then(
+            "What somebody wrote who may set properties of two.",
+            |machine| {
+                mark(machine, &two, "op", &forged(r#""rpool/ROOT/two""#));
+            },
+        )
+        .run("recover")
+        .then(
+            "And of what is no environment, about another one.",
+            |machine| {
+                machine
+                    .sim
+                    .create(&one, &[("mountpoint".to_owned(), "none".to_owned())])
+                    .unwrap();
+                mark(
+                    machine,
+                    &one,
+                    "op",
+                    &forged(r#""rpool/ROOT/one","rpool/ROOT/two""#),
+                );
+            },
+        )
+        .run("recover")
+        .run("list")
+        .then("What cannot be read there.", |machine| {
+            mark(machine, &one, "op", r#"{"v":99}"#);
+        })
+        .run("create three")
+        .is("handed-over");
 }
 
 #[test]

@@ -132,9 +132,7 @@ fn an_upgrade_that_is_killed_anywhere_is_not_there_or_complete() {
     let steps = [
         "create/snapshot",
         "create/clone",
-        "create/mark",
         "create/commit",
-        "create/finish",
         "upgrade/finish",
         "activate/promote",
         "activate/commit",
@@ -177,7 +175,7 @@ fn an_interrupted_upgrade_is_recognised_and_taken_back() {
                 &"rpool".parse().unwrap(),
                 &[SyncOp::Mark {
                     object: "rpool/ROOT/half".to_owned(),
-                    key: "op".to_owned(),
+                    key: "made".to_owned(),
                     text: "0123456789abcdef upgrade 2026-11-22T01:02:03Z".to_owned(),
                 }],
             )

@@ -99,6 +99,7 @@ fn survey(look: &Look, beroot: &DatasetName) -> Survey {
         mounts: Vec::new(),
         altroot: None,
         moving: None,
+        handed_over: None,
         shared: None,
     }
 }

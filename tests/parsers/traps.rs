@@ -132,7 +132,7 @@ fn the_columns_asked_for_are_those_of_the_fixtures() {
          readonly,encryptionroot,keystatus,receive_resume_token,clones,userrefs,mountpoint,guid,\
          org.beadm-rs:op,org.beadm-rs:confirmed,org.beadm-rs:failback,org.beadm-rs:pinned,\
          org.beadm-rs:exclude,org.beadm-rs:schema,org.beadm-rs:trial,\
-         org.beadm-rs:fell-back,org.beadm-rs:files,guid,org.beadm-rs:description,name"
+         org.beadm-rs:fell-back,org.beadm-rs:files,org.beadm-rs:made,guid,org.beadm-rs:description,name"
     );
     assert_eq!(
         parse::tree_columns(lacking("illumos-2016")),
@@ -140,7 +140,7 @@ fn the_columns_asked_for_are_those_of_the_fixtures() {
          readonly,clones,userrefs,mountpoint,guid,\
          org.beadm-rs:op,org.beadm-rs:confirmed,org.beadm-rs:failback,org.beadm-rs:pinned,\
          org.beadm-rs:exclude,org.beadm-rs:schema,org.beadm-rs:trial,\
-         org.beadm-rs:fell-back,org.beadm-rs:files,guid,org.beadm-rs:description,name"
+         org.beadm-rs:fell-back,org.beadm-rs:files,org.beadm-rs:made,guid,org.beadm-rs:description,name"
     );
     assert_eq!(
         parse::PROPERTY_COLUMNS,

@@ -46,6 +46,7 @@ impl Made {
                 mounts: Vec::new(),
                 altroot: None,
                 moving: None,
+                handed_over: None,
                 shared: None,
             },
             last: 100,

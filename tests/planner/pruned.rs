@@ -14,7 +14,7 @@ fn with(names: &[&str]) -> Made {
     for name in names {
         let name = format!("rpool/ROOT/{name}");
         made.dataset(&name);
-        made.mark(&name, "op", BY_APT);
+        made.mark(&name, "made", BY_APT);
     }
     made.dataset("rpool/ROOT/debian");
     made.running("rpool/ROOT/debian");
@@ -60,10 +60,10 @@ fn what_no_hook_made_is_not_even_looked_at() {
     let copied = format!("{guid} {BY_APT}");
     made.on("rpool/ROOT/copied")
         .marks
-        .insert("op".to_owned(), copied);
+        .insert("made".to_owned(), copied);
     made.mark(
         "rpool/ROOT/upgraded",
-        "op",
+        "made",
         "0123456789abcdef upgrade 2026-11-22T01:02:03Z",
     );
     assert_eq!(told(&made, 0), ["own goes"]);

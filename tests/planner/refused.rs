@@ -284,7 +284,7 @@ fn an_altroot_is_no_part_of_a_mountpoint() {
     let commit = plan.steps.iter().find(|step| step.commit).unwrap();
     assert_eq!(
         commit.action.to_string(),
-        "set mountpoint=/ canmount=noauto on rpool/ROOT/made"
+        "set mountpoint=/ canmount=noauto org.beadm-rs:op=- on rpool/ROOT/made"
     );
 }
 
@@ -314,7 +314,7 @@ fn what_a_clone_could_be_mounted_by_is_set_with_it() {
         let commit = plan.steps.iter().find(|step| step.commit).unwrap();
         assert_eq!(
             commit.action.to_string(),
-            "set mountpoint=/ on rpool/ROOT/made"
+            "set mountpoint=/ org.beadm-rs:op=- on rpool/ROOT/made"
         );
     }
     // What cannot be set in one transaction group with the mountpoint is not the commit's.

@@ -6,7 +6,8 @@
 //! `mountpoint=none`, so that whatever a power cut leaves mounts nowhere (ZFS
 //! sets a clone's properties in a later transaction group than the clone, and
 //! until then a child inherits its mountpoint); names in its files; and the
-//! root's mountpoint as the commit point.
+//! root's mountpoint as the commit point, which ends the intent with it: that
+//! is recorded on the root by then.
 
 mod copy;
 
@@ -16,8 +17,8 @@ use std::collections::BTreeSet;
 
 use super::{
     Action, Plan, Planned, Refusal, Step, Why, bad_name, changeable, environment, finished, fits,
-    intent_clear, intent_mark, marked_snapshots, no_boot_of, pools_of, snapshot_component,
-    unlocked, without_marked,
+    intent_clear, intent_mark, intent_mark_on, marked_snapshots, no_boot_of, pools_of,
+    snapshot_component, unlocked, without_marked,
 };
 use crate::be::rewrite::Names;
 use crate::be::{BeName, BootEnvironment, NewBeName};
@@ -359,16 +360,14 @@ fn clone(
 
     let mut plan = Plan::new(survey, "create");
     note_apart(&mut plan, source, request.shallow);
-    let (intent, bytes) = intent_mark(
-        survey,
-        Undertaking::Create {
-            roots: roots.iter().map(|(_, to)| to.clone()).collect(),
-            from: roots.iter().map(|(from, _)| from.clone()).collect(),
-            snapshot: component,
-            own,
-            mountpoint: mountpoint_of(survey, source.root),
-        },
-    );
+    let undertaking = Undertaking::Create {
+        roots: roots.iter().map(|(_, to)| to.clone()).collect(),
+        from: roots.iter().map(|(from, _)| from.clone()).collect(),
+        snapshot: component,
+        own,
+        mountpoint: mountpoint_of(survey, source.root),
+    };
+    let (intent, bytes) = intent_mark(survey, undertaking.clone());
     fits(attempted, bytes)?;
     for (index, pool) in pools_of(source).iter().enumerate() {
         let here: Vec<&Piece<'_>> = pieces
@@ -437,17 +436,28 @@ fn clone(
             }
         })
         .collect();
-    let undo = undo_clones(&clones, &pools_of(source));
+    let undo = undo_clones(&clones, &pools_of(source), &intent);
     // A snapshot that was there may be older than its environment's name.
     let targets = clones.iter().map(|clone| clone.target.clone()).collect();
     let names = Names {
         moves: roots,
         own: if own { BTreeSet::new() } else { targets },
     };
-    plan.steps
-        .push(Step::new("clone", Action::Clone { clones, names }).undone_by(undo));
+    // The new root takes the intent over, so that the commit ends it in its own group.
+    let (handed_over, _) = intent_mark_on(&new, survey, undertaking);
+    let clone = Action::Clone {
+        clones,
+        operations: vec![handed_over, intent_clear(survey)],
+        names,
+    };
+    plan.steps.push(Step::new("clone", clone).undone_by(undo));
     plan.steps.extend(boots);
-    commit(survey, &mut plan, &new, last);
+    last.push((format!("{PREFIX}op"), "-".to_owned()));
+    let set = Action::Set {
+        dataset: new,
+        settings: last,
+    };
+    plan.steps.push(Step::new("commit", set).commits());
     plan.outcome = format!(
         "{} is a clone of {}{}",
         request.name.name(),
@@ -489,13 +499,15 @@ fn set_last(
     last
 }
 
-/// Children first; a clone is this operation's by the snapshot it comes from.
-fn undo_clones(clones: &[CloneOf], pools: &[PoolName]) -> Vec<Action> {
+/// Children first; a clone is this operation's by the snapshot it comes from. Before the
+/// new root goes, the beroot has the intent again: the snapshots are still to go.
+fn undo_clones(clones: &[CloneOf], pools: &[PoolName], intent: &SyncOp) -> Vec<Action> {
+    let with_root = clones.first().map(|root| root.target.pool());
     pools
         .iter()
-        .map(|pool| Action::Transact {
-            pool: pool.clone(),
-            operations: clones
+        .map(|pool| {
+            let back = (Some(pool) == with_root.as_ref()).then(|| intent.clone());
+            let gone = clones
                 .iter()
                 .rev()
                 .filter(|clone| clone.target.pool() == *pool)
@@ -503,20 +515,13 @@ fn undo_clones(clones: &[CloneOf], pools: &[PoolName]) -> Vec<Action> {
                     object: clone.target.to_string(),
                     guard: Guard::Origin(clone.snapshot.clone()),
                     missing_ok: true,
-                })
-                .collect(),
+                });
+            Action::Transact {
+                pool: pool.clone(),
+                operations: back.into_iter().chain(gone).collect(),
+            }
         })
         .collect()
-}
-
-/// The root's mountpoint makes it an environment; then the intent goes.
-fn commit(survey: &Survey, plan: &mut Plan, root: &DatasetName, settings: Vec<Setting>) {
-    let set = Action::Set {
-        dataset: root.clone(),
-        settings,
-    };
-    plan.steps.push(Step::new("commit", set).commits());
-    plan.transact("finish", &survey.beroot.pool(), vec![intent_clear(survey)]);
 }
 
 /// The plan of `create --empty NAME`.

@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use self::import::Import;
 use self::switch::{Switched, activate, loaders_part, same_loader};
 use super::{
-    Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, rename, rollback,
-    snapshot, sync,
+    Action, Plan, Planned, Refusal, Step, changeable, destroy, intent_clear, intent_clear_on,
+    rename, rollback, snapshot, sync,
 };
 use crate::boot::Loader;
 use crate::intent::{Arriving, Intent, Undertaking};
@@ -153,7 +153,7 @@ fn reachable(survey: &Survey, attempted: &str, undertaking: &Undertaking) -> Res
         .remedy(format!(
             "zpool import {pool}, as {} is; where it is lost for good: zfs inherit {PREFIX}op {}",
             survey.beroot.pool(),
-            survey.beroot
+            survey.handed_over.as_ref().unwrap_or(&survey.beroot)
         )));
     }
     let here = survey.beroot.pool();
@@ -278,6 +278,16 @@ fn create(
         return plan;
     }
     plan.outcome = took_back(intent);
+    // The new root goes before the snapshots do.
+    let handed_over = survey.handed_over.as_ref();
+    if handed_over.is_some() {
+        let mark = SyncOp::Mark {
+            object: survey.beroot.to_string(),
+            key: "op".to_owned(),
+            text: intent.encode(),
+        };
+        plan.transact("take-back", &survey.beroot.pool(), vec![mark]);
+    }
     // A clone is the operation's by the snapshot it comes from, marked or not.
     let clones: Vec<(&Dataset, SnapshotName)> = roots
         .iter()
@@ -314,7 +324,8 @@ fn create(
             plan.transact("take-back-snapshots", &from.pool(), operations);
         }
     }
-    clear(survey, &mut plan, Vec::new());
+    let cleared = handed_over.into_iter().map(intent_clear_on).collect();
+    clear(survey, &mut plan, cleared);
     plan
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Cli;
-use crate::zfs::{CloneOf, DatasetName, Error, Result};
+use crate::zfs::{CloneOf, DatasetName, Error, PoolName, Result, SyncOp, Zfs};
 
 /// How many run at once. Each is a process that waits for two transaction
 /// groups, which those that wait together share.
@@ -13,12 +13,17 @@ const AT_ONCE: usize = 16;
 /// many as a clone with settings takes, beside which it runs.
 const SET_TOGETHER: usize = 2;
 
+/// Operations that wait for none of the clones.
+type Beside<'a> = (&'a PoolName, &'a [SyncOp]);
+
 /// What is to be done.
 enum Work<'a> {
     /// A clone is made, without its settings where those come later.
     Make(&'a CloneOf),
     /// These get their settings, which are the same.
     Set(Vec<&'a CloneOf>),
+    /// These operations run.
+    Transact(Beside<'a>),
 }
 
 /// What is to be done, what is being done, and what went wrong first.
@@ -26,17 +31,19 @@ struct Queue<'a> {
     clones: &'a [CloneOf],
     to_make: Vec<&'a CloneOf>,
     to_set: Vec<&'a CloneOf>,
+    beside: Option<Beside<'a>>,
     making: Vec<&'a CloneOf>,
     running: usize,
     failure: Option<Error>,
 }
 
 impl<'a> Queue<'a> {
-    fn of(clones: &'a [CloneOf]) -> Self {
+    fn of(clones: &'a [CloneOf], beside: Option<Beside<'a>>) -> Self {
         Self {
             clones,
             to_make: clones.iter().collect(),
             to_set: Vec::new(),
+            beside,
             making: Vec::new(),
             running: 0,
             failure: None,
@@ -44,12 +51,14 @@ impl<'a> Queue<'a> {
     }
 
     /// The next clone whose parent is not still to come; where there is none, settings, as
-    /// soon as all are there that get theirs later.
+    /// soon as all are there that get theirs later; and what waits for nothing when all
+    /// clones have begun, each of which takes as long.
     fn next(&mut self) -> Option<Work<'a>> {
         let work = self
             .next_clone()
             .map(Work::Make)
-            .or_else(|| self.next_set())?;
+            .or_else(|| self.next_set())
+            .or_else(|| self.next_beside())?;
         if let Work::Make(clone) = work {
             self.making.push(clone);
         }
@@ -81,6 +90,13 @@ impl<'a> Queue<'a> {
         Some(Work::Set(together))
     }
 
+    fn next_beside(&mut self) -> Option<Work<'a>> {
+        if !self.to_make.is_empty() {
+            return None;
+        }
+        self.beside.take().map(Work::Transact)
+    }
+
     /// The clones that are not there yet.
     fn to_come(&self) -> impl Iterator<Item = &'a CloneOf> {
         self.to_make.iter().chain(&self.making).copied()
@@ -101,13 +117,14 @@ impl<'a> Queue<'a> {
             // Nobody begins anything else; the first failure is told.
             self.to_make.clear();
             self.to_set.clear();
+            self.beside = None;
         }
     }
 }
 
-/// Makes the clones, each as soon as its parent is there.
-pub(super) fn make(engine: &Cli, clones: &[CloneOf]) -> Result<()> {
-    let queue = Mutex::new(Queue::of(clones));
+/// Makes the clones, each as soon as its parent is there, and what runs beside them.
+pub(super) fn make(engine: &Cli, clones: &[CloneOf], beside: Option<Beside<'_>>) -> Result<()> {
+    let queue = Mutex::new(Queue::of(clones, beside));
     let changed = Condvar::new();
     let work = || {
         let mut mine = locked(&queue);
@@ -123,6 +140,7 @@ pub(super) fn make(engine: &Cli, clones: &[CloneOf]) -> Result<()> {
                         let settings = together.first().map(|clone| clone.settings.as_slice());
                         engine.set_all(&targets, settings.unwrap_or_default())
                     }
+                    Work::Transact((pool, operations)) => engine.transact(pool, operations),
                 };
                 mine = locked(&queue);
                 mine.ended(&work, result);
@@ -135,7 +153,7 @@ pub(super) fn make(engine: &Cli, clones: &[CloneOf]) -> Result<()> {
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..AT_ONCE.min(clones.len()) {
+        for _ in 1..AT_ONCE.min(clones.len() + usize::from(beside.is_some())) {
             scope.spawn(work);
         }
         work();
@@ -168,6 +186,7 @@ mod tests {
                 let targets = together.iter().map(|clone| clone.target.as_str());
                 format!("set {}", targets.collect::<Vec<_>>().join(" "))
             }
+            Work::Transact((pool, _)) => format!("transact in {pool}"),
         })
     }
 
@@ -178,7 +197,7 @@ mod tests {
     #[test]
     fn a_child_waits_for_its_parent_alone_and_nothing_begins_after_a_failure() {
         let clones: Vec<CloneOf> = ["p/b", "p/b/x", "p/b/y", "p/b/x/z"].map(clone).into();
-        let mut queue = Queue::of(&clones);
+        let mut queue = Queue::of(&clones, None);
         assert_eq!(next(&mut queue).as_deref(), Some("make p/b"));
         assert_eq!(next(&mut queue), None);
         queue.ended(&Work::Make(&clones[0]), Ok(()));
@@ -207,7 +226,7 @@ mod tests {
         ]) {
             clone.settings = vec![(name.to_owned(), "value".to_owned())];
         }
-        let mut queue = Queue::of(&clones);
+        let mut queue = Queue::of(&clones, None);
         queue.next();
         queue.ended(&Work::Make(&clones[0]), Ok(()));
         for made in ["v", "w", "x", "y"] {
@@ -229,7 +248,7 @@ mod tests {
         assert_eq!(next(&mut queue).as_deref(), Some("make p/b/y/z"));
         assert_eq!(next(&mut queue), None);
         // One that ends after another one's failure gets none.
-        let mut queue = Queue::of(&clones);
+        let mut queue = Queue::of(&clones, None);
         queue.next();
         queue.ended(&Work::Make(&clones[0]), Ok(()));
         queue.next();

@@ -303,7 +303,16 @@ impl Zfs for Cli {
     }
 
     fn clone_all(&self, clones: &[CloneOf]) -> Result<()> {
-        clones::make(self, clones)
+        clones::make(self, clones, None)
+    }
+
+    fn clone_beside(
+        &self,
+        clones: &[CloneOf],
+        pool: &PoolName,
+        operations: &[SyncOp],
+    ) -> Result<()> {
+        clones::make(self, clones, Some((pool, operations)))
     }
 
     fn create(&self, target: &DatasetName, settings: &[Setting]) -> Result<()> {

@@ -31,8 +31,15 @@ impl<'a> Inherited<'a> {
         }
         let mut own = Self::clone(inherited);
         for key in SURVEYED {
-            if let Some(value) = surveyed(set, key) {
-                own.marks.insert(key, value);
+            match surveyed(set, key) {
+                // As `zfs list` prints what is not set.
+                Some("-") => {
+                    own.marks.remove(key);
+                }
+                Some(value) => {
+                    own.marks.insert(key, value);
+                }
+                None => {}
             }
         }
         if let Some(value) = set.get("mountpoint") {
