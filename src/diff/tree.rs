@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use super::side::Side;
 use crate::host::Host;
 use crate::os;
+use crate::sys::close_together;
 
 /// Directories are opened for reading, and only if they are directories.
 pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY
@@ -59,6 +60,12 @@ impl Root {
 #[derive(Debug)]
 pub struct Tree {
     parts: BTreeMap<Vec<u8>, Root>,
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        close_together(std::mem::take(&mut self.parts).into_values());
+    }
 }
 
 /// Something in a tree: the directory it lies in, and its name there.

@@ -3,3 +3,16 @@
 pub mod command;
 pub mod limited;
 pub mod lock;
+
+/// Closes what holds mounts, all at once, and waits until it is closed: ZFS waits for a
+/// transaction group when a file system is unmounted (`zil_close`), which they share.
+pub(crate) fn close_together<T: Send>(open: impl IntoIterator<Item = T>) {
+    let mut open = open.into_iter();
+    let own = open.next();
+    std::thread::scope(|scope| {
+        for one in open {
+            scope.spawn(move || drop(one));
+        }
+        drop(own);
+    });
+}

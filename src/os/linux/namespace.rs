@@ -11,6 +11,7 @@ use nix::sched::CloneFlags;
 
 use super::Linux;
 use crate::os::{EachWork, Error, Files, MountedWork, Object, Result};
+use crate::sys::close_together;
 use crate::zfs::DatasetName;
 
 /// A mount namespace of this thread's own, of which nothing gets out.
@@ -82,12 +83,13 @@ impl Linux {
                 .map(|dataset| mount_privately(dataset, &directory, writable))
                 .collect::<io::Result<Vec<Dir>>>()?;
             let done = work(&dirs);
-            drop(dirs);
-            // Waits for the writes, which would else be reported to nobody.
-            let unmounted = datasets.iter().try_for_each(|_| {
-                nix::mount::umount2(directory.as_std_path(), MntFlags::UMOUNT_NOFOLLOW)
-            });
-            done.and(unmounted.map_err(io::Error::from))
+            let detach = MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH;
+            let detached = datasets
+                .iter()
+                .try_for_each(|_| nix::mount::umount2(directory.as_std_path(), detach));
+            // They are unmounted with these, which waits for the writes.
+            close_together(dirs);
+            done.and(detached.map_err(io::Error::from))
         };
         std::thread::scope(|scope| scope.spawn(body).join())
             .map_err(|_| told(io::Error::other("the thread that did it panicked")))?

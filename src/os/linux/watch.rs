@@ -58,6 +58,14 @@ pub(super) fn has_watchdog(class: &Utf8Path) -> bool {
 /// directory in /proc: nothing that a user, or root of a container, could make
 /// look so. What it was started from is in an initramfs that is gone.
 fn is_switch(process: &Utf8Path) -> bool {
+    // First what one call tells, since every process is asked.
+    let started = fs::read_link(process.join("exe")).is_ok_and(|exe| {
+        let exe = exe.to_string_lossy();
+        exe.strip_suffix(" (deleted)").unwrap_or(&exe) == format!("/{PROGRAM}")
+    });
+    if !started {
+        return false;
+    }
     let Ok(status) = fs::read_to_string(process.join("status")) else {
         return false;
     };
@@ -73,11 +81,7 @@ fn is_switch(process: &Utf8Path) -> bool {
     let of_init = field("PPid") == ["1"] && field("NSpid").len() == 1;
     let named = fs::read(process.join("cmdline"))
         .is_ok_and(|arguments| arguments.starts_with(format!("@{PROGRAM}\0").as_bytes()));
-    let started = fs::read_link(process.join("exe")).is_ok_and(|exe| {
-        let exe = exe.to_string_lossy();
-        exe.strip_suffix(" (deleted)").unwrap_or(&exe) == format!("/{PROGRAM}")
-    });
-    of_root && of_init && field("Name") == [PROGRAM] && named && started
+    of_root && of_init && field("Name") == [PROGRAM] && named
 }
 
 impl Linux {
