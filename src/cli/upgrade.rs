@@ -154,7 +154,15 @@ fn taken_back(name: &BeName) -> String {
 /// Destroys what interrupted upgrades left. Whoever calls holds the lock of
 /// upgrades: none is under way.
 pub(super) fn take_back(context: &Context) -> Result<Vec<BeName>, Trouble> {
-    let survey = Survey::take(&context.host, Scope::Names)?;
+    let mut survey = Survey::take(&context.host, Scope::Names)?;
+    if survey.intent().is_some() {
+        // Its clone may be half made.
+        let _lock = context.lock()?;
+        if let Some(plan) = context.recover()? {
+            context.warn(&plan.outcome);
+        }
+        survey = Survey::take(&context.host, Scope::Names)?;
+    }
     let names: Vec<BeName> = upgrade::unfinished(&survey)
         .filter_map(|environment| environment.name().parse().ok())
         .collect();

@@ -246,13 +246,25 @@ fn act_alone(host: &Host, action: &Action) -> Result<(), Cause> {
 
 /// Undoes steps, the last first. Everything is tried, but where files could not be put
 /// back, or something kept a name it is not to have: what they are put back from stays, and
-/// what says whose the name is, and the intent, for recover.
+/// what says whose the name is. Once anything failed the intent stays, for recover.
 fn undo(host: &Host, steps: &[Step]) -> Vec<Cause> {
     let mut failed = Vec::new();
     let actions = steps.iter().rev().flat_map(|step| &step.undo);
     for action in actions.filter(|action| !still_mounted(host, action)) {
         info!(action = %action, "undo");
-        if let Err(cause) = act_alone(host, action) {
+        let undone = match action {
+            Action::Transact { pool, operations } if !failed.is_empty() => {
+                let mut operations = operations.clone();
+                operations.retain(|it| !matches!(it, SyncOp::Unmark { key, .. } if key == "op"));
+                let pool = pool.clone();
+                match operations.is_empty() {
+                    true => Ok(()),
+                    false => act_alone(host, &Action::Transact { pool, operations }),
+                }
+            }
+            action => act_alone(host, action),
+        };
+        if let Err(cause) = undone {
             failed.push(cause);
             if matches!(action, Action::TakeBack(_) | Action::Rename { .. }) {
                 break;
@@ -290,16 +302,14 @@ fn take_back(host: &Host, steps: &[Step]) -> Vec<Cause> {
         Ok(None) => return undo(host, steps),
         Err(refusal) => return vec![Cause::Recovery(refusal.to_string())],
     };
-    let mut failed = Vec::new();
-    for step in &plan.steps {
-        if let Err(cause) = act_alone(host, &step.action) {
-            failed.push(cause);
-            if matches!(step.action, Action::TakeBack(_)) {
-                break;
-            }
-        }
-    }
-    failed
+    // What comes after a step that failed is for recover, as is the intent.
+    let done = |step: &Step| act_alone(host, &step.action);
+    plan.steps
+        .iter()
+        .try_for_each(done)
+        .err()
+        .into_iter()
+        .collect()
 }
 
 /// Whether one of the steps sets the marker on the beroot.

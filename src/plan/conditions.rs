@@ -69,10 +69,13 @@ pub(super) fn changeable<'a>(
         .remedy("use that version; this one only reads here"));
     }
     if let Some(Found::Unreadable(why)) = survey.intent() {
+        let place = survey.handed_over.iter();
+        let place: String = place.map(|root| format!(" on {root}")).collect();
         return Err(Refusal::new(
             attempted,
             format!(
-                "an unfinished operation is recorded that this version does not understand ({why})"
+                "an unfinished operation is recorded{place} that this version does not \
+                 understand ({why})"
             ),
         )
         .remedy("run 'recover' of the version that began it"));

@@ -130,14 +130,23 @@ impl Plan {
     pub fn what_it_does(&self) -> Vec<String> {
         let own =
             |operation: &&SyncOp| matches!(operation, SyncOp::Mark { key, .. } if key == "op");
+        let others = |operations: &[SyncOp]| -> Vec<String> {
+            let others = operations.iter().filter(|operation| !own(operation));
+            others.map(|operation| format!("{operation:?}")).collect()
+        };
         self.steps
             .iter()
             .flat_map(|step| match &step.action {
-                Action::Transact { operations, .. } => operations
-                    .iter()
-                    .filter(|operation| !own(operation))
-                    .map(|operation| format!("{operation:?}"))
-                    .collect(),
+                Action::Transact { operations, .. } => others(operations),
+                Action::Clone {
+                    clones,
+                    operations,
+                    names,
+                } => {
+                    let mut does = vec![format!("{clones:?} {names:?}")];
+                    does.extend(others(operations));
+                    does
+                }
                 action => vec![format!("{action:?}")],
             })
             .collect()

@@ -105,11 +105,11 @@ pub fn plan_finish(survey: &Survey, name: &BeName, description: &str) -> Planned
     Ok(plan)
 }
 
-/// The environments of upgrades that did not end.
+/// The environments of upgrades that did not end; what is still being made is none.
 pub fn unfinished(survey: &Survey) -> impl Iterator<Item = BootEnvironment<'_>> {
-    survey
-        .environments()
-        .filter(|environment| environment.unfinished_upgrade().is_some())
+    survey.environments().filter(|environment| {
+        environment.unfinished_upgrade().is_some() && !survey.is_unfinished(&environment.root.name)
+    })
 }
 
 /// A name that no environment has: what it is made from, without the date that

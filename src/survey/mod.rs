@@ -303,6 +303,7 @@ impl Survey {
             .into_iter()
             .chain(trials)
             .any(|key| self.beroot_mark(key).is_some())
+            || self.handed_over.is_some()
     }
 
     /// The version of the records is noted.

@@ -153,8 +153,10 @@ impl Start {
         let own = beroot.and_then(|beroot| marker::read(&beroot.marks, "op", beroot.guid));
         let handed_over = datasets
             .values()
-            .find(|dataset| own.is_none() && is_handed_over(dataset, &self.beroot))
-            .map(|dataset| dataset.name.clone());
+            .filter(|_| own.is_none())
+            .filter_map(|dataset| Some((!is_handed_over(dataset, &self.beroot)?, dataset)))
+            .min_by_key(|(unreadable, _)| *unreadable)
+            .map(|(_, dataset)| dataset.name.clone());
         Ok(Survey {
             now: Utc::now(),
             id: OpId::random(),
@@ -188,25 +190,31 @@ impl Start {
     }
 }
 
-/// Whether the intent to create it is recorded on a dataset. That counts as long as it is
-/// no environment, and for it and its `/boot` alone: whoever may set a property of an
-/// environment cannot have that taken away, or another one.
-fn is_handed_over(dataset: &Dataset, beroot: &DatasetName) -> bool {
+/// Whether the intent to create it is recorded on a dataset, and can be read. That counts
+/// as long as it is no environment, for a clone of what the intent says, and for that and
+/// its `/boot` alone: whoever may set a property of an environment cannot have that taken
+/// away, or another one. One that cannot be read stops changes, as on the beroot.
+fn is_handed_over(dataset: &Dataset, beroot: &DatasetName) -> Option<bool> {
     if dataset.mountpoint != Mountpoint::None || dataset.name.parent().as_ref() != Some(beroot) {
-        return false;
+        return None;
     }
-    let Some(text) = marker::read(&dataset.marks, "op", dataset.guid) else {
-        return false;
+    let text = marker::read(&dataset.marks, "op", dataset.guid)?;
+    let Ok(intent) = Intent::decode(text) else {
+        return Some(false);
     };
-    match Intent::decode(text).map(|intent| intent.undertaking) {
-        Ok(Undertaking::Create { roots, .. }) => {
-            roots.first() == Some(&dataset.name)
-                && roots.iter().all(|root| root.leaf() == dataset.name.leaf())
-        }
-        Ok(_) => false,
-        // It stops changes, as on the beroot.
-        Err(_) => true,
-    }
+    let Undertaking::Create {
+        roots,
+        from,
+        snapshot,
+        ..
+    } = intent.undertaking
+    else {
+        return None;
+    };
+    let is_own = roots.first() == Some(&dataset.name)
+        && roots.iter().all(|root| root.leaf() == dataset.name.leaf());
+    let origin = from.first().and_then(|from| from.snapshot(&snapshot).ok());
+    (is_own && origin.is_some() && dataset.origin == origin).then_some(true)
 }
 
 /// Whether a loader with entries of its own may be there although nothing of it is

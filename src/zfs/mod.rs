@@ -383,8 +383,8 @@ pub trait Zfs: Send + Sync {
     /// The first failure; others may have been made.
     fn clone_all(&self, clones: &[CloneOf]) -> Result<()>;
 
-    /// The same, and operations that wait for nothing of it ([`Zfs::transact`]): an
-    /// engine may run them while the clones are made.
+    /// The same, and operations that wait for nothing of it ([`Zfs::transact`]): they may
+    /// run before a clone is made, after it, or between.
     ///
     /// # Errors
     /// The first failure; the others may have been made, and the operations run.
@@ -394,8 +394,8 @@ pub trait Zfs: Send + Sync {
         pool: &PoolName,
         operations: &[SyncOp],
     ) -> Result<()> {
-        self.clone_all(clones)?;
-        self.transact(pool, operations)
+        self.transact(pool, operations)?;
+        self.clone_all(clones)
     }
 
     /// Makes an empty file system, not mounted.

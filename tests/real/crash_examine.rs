@@ -242,8 +242,11 @@ impl<'a> Examination<'a> {
         let list = self.machine.run(&["list"]).succeeds();
         let recovered = self.machine.run(&["recover"]).succeeds();
         let says = |ran: &Ran, text: &str| ran.stderr.contains(text);
-        let intent = format!("{} org.beadm-rs:op", self.machine.name("ROOT"));
-        if found.contains_key(&intent) {
+        // On the beroot, or on the new root of a `create`.
+        let is_intent = |(key, value): (&String, &String)| {
+            key.ends_with(" org.beadm-rs:op") && !key.contains('@') && value.contains('{')
+        };
+        if found.iter().any(is_intent) {
             let said = format!("beadm-rs: {} ", chapter.said());
             assert!(says(&list, &said), "{}: {list:#?}", at());
             assert!(

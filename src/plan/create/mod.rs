@@ -502,11 +502,11 @@ fn set_last(
 /// Children first; a clone is this operation's by the snapshot it comes from. Before the
 /// new root goes, the beroot has the intent again: the snapshots are still to go.
 fn undo_clones(clones: &[CloneOf], pools: &[PoolName], intent: &SyncOp) -> Vec<Action> {
-    let with_root = clones.first().map(|root| root.target.pool());
     pools
         .iter()
-        .map(|pool| {
-            let back = (Some(pool) == with_root.as_ref()).then(|| intent.clone());
+        .enumerate()
+        .map(|(index, pool)| {
+            let back = (index == 0).then(|| intent.clone());
             let gone = clones
                 .iter()
                 .rev()

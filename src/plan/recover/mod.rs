@@ -225,6 +225,15 @@ fn clear(survey: &Survey, plan: &mut Plan, mut operations: Vec<SyncOp>) {
     plan.transact("finish", &survey.beroot.pool(), operations);
 }
 
+/// The intent on the beroot, as it is or another one.
+fn back_on_beroot(survey: &Survey, intent: &Intent) -> SyncOp {
+    SyncOp::Mark {
+        object: survey.beroot.to_string(),
+        key: "op".to_owned(),
+        text: intent.encode(),
+    }
+}
+
 /// Destroys datasets children first, per pool.
 fn take_away<'a>(
     plan: &mut Plan,
@@ -278,15 +287,12 @@ fn create(
         return plan;
     }
     plan.outcome = took_back(intent);
-    // The new root goes before the snapshots do.
-    let handed_over = survey.handed_over.as_ref();
-    if handed_over.is_some() {
-        let mark = SyncOp::Mark {
-            object: survey.beroot.to_string(),
-            key: "op".to_owned(),
-            text: intent.encode(),
-        };
-        plan.transact("take-back", &survey.beroot.pool(), vec![mark]);
+    let root = roots.first().and_then(|root| survey.datasets.get(root));
+    if root.is_some() {
+        // It has the intent, or gets it yet from a child of the program that was killed.
+        // It goes before the snapshots do.
+        let back = vec![back_on_beroot(survey, intent)];
+        plan.transact("take-back", &survey.beroot.pool(), back);
     }
     // A clone is the operation's by the snapshot it comes from, marked or not.
     let clones: Vec<(&Dataset, SnapshotName)> = roots
@@ -324,8 +330,8 @@ fn create(
             plan.transact("take-back-snapshots", &from.pool(), operations);
         }
     }
-    let cleared = handed_over.into_iter().map(intent_clear_on).collect();
-    clear(survey, &mut plan, cleared);
+    let cleared = root.into_iter().map(|root| intent_clear_on(&root.name));
+    clear(survey, &mut plan, cleared.collect());
     plan
 }
 
@@ -451,11 +457,7 @@ fn finish_destroy_snapshot(survey: &Survey, intent: &Intent, guids: &[Guid]) -> 
         .flat_map(|dataset| &dataset.snapshots)
         .filter(|snapshot| guids.contains(&snapshot.guid))
         .collect();
-    let mark = SyncOp::Mark {
-        object: survey.beroot.to_string(),
-        key: "op".to_owned(),
-        text: intent.encode(),
-    };
+    let mark = back_on_beroot(survey, intent);
     snapshot::append_destroy(survey, mark, &left, &mut plan);
     plan.outcome = completed(&intent.undertaking);
     plan

@@ -1,7 +1,7 @@
 //! What to do about a directory that was being moved into the shared dataset, or
 //! out of it.
 
-use super::{clear, completed, took_back};
+use super::{back_on_beroot, clear, completed, took_back};
 use crate::intent::{Intent, Undertaking};
 use crate::plan::share::{add, remove};
 use crate::plan::{Action, Plan, Planned, Refusal, Step};
@@ -148,11 +148,7 @@ pub(super) fn finish_return(
         undertaking,
         ..intent.clone()
     };
-    let note = SyncOp::Mark {
-        object: survey.beroot.to_string(),
-        key: "op".to_owned(),
-        text: note.encode(),
-    };
+    let note = back_on_beroot(survey, &note);
     plan.transact("take-back-note", &survey.beroot.pool(), vec![note]);
     let staged = ShareChange::Remove {
         dataset: place.home.clone(),

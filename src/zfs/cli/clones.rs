@@ -212,6 +212,27 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_beside_clones_begins_when_they_have_and_after_no_failure() {
+        let pool: PoolName = "p".parse().unwrap();
+        let beside = Some((&pool, [].as_slice()));
+        let clones: Vec<CloneOf> = ["p/b/x", "p/b/x/y"].map(clone).into();
+        let mut queue = Queue::of(&clones, beside);
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x"));
+        assert_eq!(next(&mut queue), None);
+        queue.ended(&Work::Make(&clones[0]), Ok(()));
+        assert_eq!(next(&mut queue).as_deref(), Some("make p/b/x/y"));
+        assert_eq!(next(&mut queue).as_deref(), Some("transact in p"));
+        assert_eq!(next(&mut queue), None);
+        let mut queue = Queue::of(&clones, beside);
+        queue.next();
+        queue.ended(&Work::Make(&clones[0]), full());
+        assert_eq!(next(&mut queue), None);
+        // A root with nothing below it.
+        let mut queue = Queue::of(&[], beside);
+        assert_eq!(next(&mut queue).as_deref(), Some("transact in p"));
+    }
+
+    #[test]
     fn what_has_clones_below_it_gets_its_settings_beside_them() {
         let mut clones: Vec<CloneOf> = [
             "p/b", "p/b/v", "p/b/v/z", "p/b/w", "p/b/w/z", "p/b/x", "p/b/x/z", "p/b/y", "p/b/y/z",
