@@ -1,25 +1,25 @@
 //! Work that did not end, and records of other programs.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use beadm_rs::boot::Bootfs;
-use beadm_rs::execute::{Quiet, execute};
+use beadm_rs::execute::{Failure, Progress, Quiet, execute};
 use beadm_rs::host::Host;
-use beadm_rs::plan::{activate, create, recover};
+use beadm_rs::plan::{Plan, Step, activate, create, recover};
 use beadm_rs::survey::{Around, Scope, Survey};
-use beadm_rs::zfs::{DatasetName, SyncOp, Zfs as _};
+use beadm_rs::zfs::{DatasetName, Guard, SnapshotName, SyncOp, Zfs as _};
 
+use super::archive::picture;
 use super::machine::{Machine, dataset};
 use super::transcript::Transcript;
 
-/// `create NAME`, and the machine stops after so many changes.
-fn create_stops(machine: &Machine, name: &str, changes: u64) {
-    let host = Host::of_simulation(machine.sim.clone(), None);
+/// What `create NAME` would do.
+fn plan_of(host: &Host, name: &str) -> Plan {
     let around = Around {
         properties: true,
         ..Around::one_or_running(None)
     };
-    let survey = Survey::around(&host, &around).unwrap();
+    let survey = Survey::around(host, &around).unwrap();
     let request = create::Request {
         name: name.parse().unwrap(),
         from: create::From {
@@ -31,7 +31,13 @@ fn create_stops(machine: &Machine, name: &str, changes: u64) {
         pool: None,
         shallow: false,
     };
-    let plan = create::plan(&survey, &request).unwrap();
+    create::plan(&survey, &request).unwrap()
+}
+
+/// `create NAME`, and the machine stops after so many changes.
+fn create_stops(machine: &Machine, name: &str, changes: u64) {
+    let host = Host::of_simulation(machine.sim.clone(), None);
+    let plan = plan_of(&host, name);
     machine.sim.fail_after(changes);
     execute(&host, &plan, &Quiet, &AtomicBool::new(false)).unwrap_err();
     machine.sim.resume();
@@ -95,6 +101,65 @@ fn mark(machine: &Machine, dataset: &DatasetName, key: &str, text: &str) {
         text: text.to_owned(),
     };
     machine.sim.transact(&dataset.pool(), &[mark]).unwrap();
+}
+
+/// Somebody takes a snapshot of a `/boot` that is not complete, and ends the command.
+struct Snapshots<'a> {
+    machine: &'a Machine,
+    of: SnapshotName,
+    interrupted: AtomicBool,
+}
+
+impl Progress for Snapshots<'_> {
+    fn begin(&self, step: &Step) {
+        if step.name == "commit" {
+            let snapshot = SyncOp::Snapshot {
+                snapshot: self.of.clone(),
+            };
+            let pool = self.of.dataset().pool();
+            self.machine.sim.transact(&pool, &[snapshot]).unwrap();
+            self.interrupted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn total(&self, _bytes: u64) {}
+    fn advance(&self, _bytes: u64) {}
+    fn end(&self) {}
+}
+
+#[test]
+fn a_create_that_cannot_be_undone_is_recorded_until_it_is_taken_back() {
+    let mut transcript = Transcript::on(Machine::with_boot_pool());
+    let machine = &transcript.machine;
+    let before = picture(machine);
+    let host = Host::of_simulation(machine.sim.clone(), None);
+    let somebody = Snapshots {
+        machine,
+        of: "bpool/BOOT/one@mine".parse().unwrap(),
+        interrupted: AtomicBool::new(false),
+    };
+    let plan = plan_of(&host, "one");
+    let failure = execute(&host, &plan, &somebody, &somebody.interrupted).unwrap_err();
+    let Failure::NotUndone { step: "commit", .. } = failure else {
+        panic!("{failure:?}");
+    };
+    // Still in the way.
+    let snapshot = somebody.of;
+    assert!(!transcript.silently("recover"));
+    assert!(!transcript.silently("create two"));
+    let machine = &transcript.machine;
+    let boot = machine.sim.tree(&[snapshot.dataset()], true).unwrap();
+    let gone = SyncOp::Destroy {
+        object: snapshot.to_string(),
+        guard: Guard::Guid(boot[0].snapshots[0].guid),
+        missing_ok: false,
+    };
+    machine
+        .sim
+        .transact(&snapshot.dataset().pool(), &[gone])
+        .unwrap();
+    assert!(transcript.silently("recover"));
+    assert_eq!(picture(&transcript.machine), before);
 }
 
 /// The intent to create that environment and others, as somebody else writes it.
