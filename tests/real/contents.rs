@@ -238,8 +238,10 @@ fn a_clone_has_the_properties_of_its_source_and_none_of_its_identity() {
     let root = set(&machine, "ROOT/new");
     assert_eq!(
         root.keys().map(String::as_str).collect::<Vec<_>>(),
-        ["canmount", "mountpoint"]
+        ["canmount", "mountpoint", "org.beadm-rs:op"]
     );
+    // The record of its making has ended.
+    assert_eq!(root["org.beadm-rs:op"], "-");
 }
 
 #[test]
