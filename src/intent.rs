@@ -122,8 +122,6 @@ pub enum Undertaking {
         snapshot: String,
         /// The snapshots are the operation's own.
         own: bool,
-        /// The mountpoint that makes the new root an environment.
-        mountpoint: String,
     },
     /// Copies in another pool.
     Copy {

@@ -165,7 +165,7 @@ fn a_create_that_cannot_be_undone_is_recorded_until_it_is_taken_back() {
 /// The intent to create that environment and others, as somebody else writes it.
 fn forged(roots: &str) -> String {
     format!(
-        r#"{{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"create","roots":[{roots}],"from":["rpool/ROOT/debian","rpool/ROOT/debian"],"snapshot":"a","own":true,"mountpoint":"/elsewhere"}}"#
+        r#"{{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"create","roots":[{roots}],"from":["rpool/ROOT/debian","rpool/ROOT/debian"],"snapshot":"a","own":true}}"#
     )
 }
 

@@ -6,7 +6,7 @@ use beadm_rs::plan::recover;
 
 use super::made::{Made, operations};
 
-const INTENT: &str = r#"{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"create","roots":["rpool/ROOT/new"],"from":["rpool/ROOT/old"],"snapshot":"s","own":true,"mountpoint":"/"}"#;
+const INTENT: &str = r#"{"v":1,"id":"00000000000000ab","at":"2026-01-01T00:00:00Z","op":"create","roots":["rpool/ROOT/new"],"from":["rpool/ROOT/old"],"snapshot":"s","own":true}"#;
 
 #[test]
 fn a_snapshot_of_the_same_name_that_somebody_else_took_stays() {

@@ -365,7 +365,6 @@ fn clone(
         from: roots.iter().map(|(from, _)| from.clone()).collect(),
         snapshot: component,
         own,
-        mountpoint: mountpoint_of(survey, source.root),
     };
     let (intent, bytes) = intent_mark(survey, undertaking.clone());
     fits(attempted, bytes)?;

@@ -42,18 +42,14 @@ pub fn plan(survey: &Survey, loader: &dyn Loader) -> Result<Option<Plan>, Refusa
             from,
             snapshot,
             own,
-            mountpoint,
-        } => {
-            let done = is_committed(survey, roots.first(), mountpoint);
-            create(survey, &intent, [roots, from], snapshot, *own, done)
-        }
+        } => create(survey, &intent, [roots, from], snapshot, *own),
         Undertaking::Copy {
             root,
             from,
             snapshot,
             mountpoint,
         } => {
-            let done = is_committed(survey, Some(root), mountpoint);
+            let done = is_committed(survey, root, mountpoint);
             copy(survey, &intent, [root, from], snapshot, done)
         }
         Undertaking::Import {
@@ -257,35 +253,29 @@ fn take_away<'a>(
     }
 }
 
-/// Whether a new root got its mountpoint: create's commit.
+/// Whether a copied root got its mountpoint: the copy's commit.
 ///
-/// Until its properties are set, a clone inherits a mountpoint from the beroot,
-/// which is another one: the name of the clone is part of it.
-fn is_committed(survey: &Survey, root: Option<&DatasetName>, mountpoint: &str) -> bool {
-    root.and_then(|root| survey.datasets.get(root))
-        .is_some_and(|dataset| {
-            let altroot = survey.altroot_of(&dataset.name);
-            // Where it inherits the very mountpoint, its canmount, which is set
-            // with it and never inherited, tells.
-            dataset.canmount != Canmount::On
-                && dataset.mountpoint.clone().without(altroot).to_string() == mountpoint
-        })
+/// Until its properties are set, it inherits a mountpoint from the beroot,
+/// which is another one: the name of the copy is part of it.
+fn is_committed(survey: &Survey, root: &DatasetName, mountpoint: &str) -> bool {
+    survey.datasets.get(root).is_some_and(|dataset| {
+        let altroot = survey.altroot_of(&dataset.name);
+        // Where it inherits the very mountpoint, its canmount, which is set
+        // with it and never inherited, tells.
+        dataset.canmount != Canmount::On
+            && dataset.mountpoint.clone().without(altroot).to_string() == mountpoint
+    })
 }
 
+/// Clones are taken back: their commit ends the intent with it.
 fn create(
     survey: &Survey,
     intent: &Intent,
     [roots, from]: [&[DatasetName]; 2],
     snapshot: &str,
     own: bool,
-    committed: bool,
 ) -> Plan {
     let mut plan = Plan::new(survey, "recover");
-    if committed {
-        plan.outcome = completed(&intent.undertaking);
-        clear(survey, &mut plan, Vec::new());
-        return plan;
-    }
     plan.outcome = took_back(intent);
     let root = roots.first().and_then(|root| survey.datasets.get(root));
     if root.is_some() {
